@@ -1,0 +1,148 @@
+"""The battery inside storage, vehicles and homes: limits, flows and the price rule.
+
+Physics: stored energy e' = e (1 - d h) + charge h eta_c - discharge h / eta_d, kept between the
+floor and the ceiling whatever was sold. Price rule: buy below one quantile of the known prices,
+sell above another, and never trade a spread that efficiency and wear eat up. Thresholds on price
+are the form the optimal policy takes for a price-taking store (Cruise, Flatley, Gibbens, Zachary:
+Control of energy storage with market impact, Operations Research 67, 2019); quantiles are the
+usual estimate of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.agents.view import View, price_points, watts
+from swarm.messages import Float, Int
+from swarm.scenario.fleets import Roster
+
+ACTION = (
+    "charge_share",
+    "charge_price_per_mwh",
+    "discharge_share",
+    "discharge_price_per_mwh",
+)
+
+
+@dataclass(frozen=True)
+class Battery:
+    """Parameters of n batteries, each float64 (n,); energy in MWh, power in MW."""
+
+    energy_mwh: Float
+    power_mw: Float
+    charge_efficiency: Float
+    discharge_efficiency: Float
+    self_discharge_per_hour: Float
+    degradation_cost_per_mwh: Float
+    floor_mwh: Float
+    ceiling_mwh: Float
+    initial_mwh: Float
+    buy_quantile: Float
+    sell_quantile: Float
+
+
+def build(roster: Roster) -> Battery:
+    """Parameters from a roster of assets that have a battery."""
+    energy = roster.column("energy_mwh")
+    one_way = np.sqrt(roster.column("round_trip_efficiency"))
+    charge, discharge = roster.column("charge_efficiency"), roster.column("discharge_efficiency")
+    return Battery(
+        energy_mwh=energy,
+        power_mw=roster.column("power_mw"),
+        charge_efficiency=np.where(np.isnan(charge), one_way, charge),
+        discharge_efficiency=np.where(np.isnan(discharge), one_way, discharge),
+        self_discharge_per_hour=roster.column("self_discharge_per_hour"),
+        degradation_cost_per_mwh=roster.column("degradation_cost_per_mwh"),
+        floor_mwh=energy * roster.column("min_state_of_charge"),
+        ceiling_mwh=energy * roster.column("max_state_of_charge"),
+        initial_mwh=energy * roster.column("initial_state_of_charge"),
+        buy_quantile=roster.column("buy_quantile"),
+        sell_quantile=roster.column("sell_quantile"),
+    )
+
+
+def after_loss(p: Battery, stored_mwh: Float, hours: float) -> Float:
+    """Stored energy after `hours` of self-discharge, not below the floor it was above."""
+    kept = stored_mwh * (1.0 - p.self_discharge_per_hour) ** hours
+    return np.maximum(kept, np.minimum(stored_mwh, p.floor_mwh))
+
+
+def charge_limit_w(p: Battery, stored_mwh: Float, hours: float) -> Int:
+    """Most power it can take for `hours`, watts at the meter, (n,)."""
+    room = np.maximum(0.0, p.ceiling_mwh - after_loss(p, stored_mwh, hours))
+    return watts(np.minimum(p.power_mw, room / (p.charge_efficiency * hours)))
+
+
+def discharge_limit_w(p: Battery, stored_mwh: Float, hours: float) -> Int:
+    """Most power it can give for `hours`, watts at the meter, (n,)."""
+    spare = np.maximum(0.0, after_loss(p, stored_mwh, hours) - p.floor_mwh)
+    return watts(np.minimum(p.power_mw, spare * p.discharge_efficiency / hours))
+
+
+def run(p: Battery, stored_mwh: Float, power_w: Int, hours: float) -> tuple[Int, Float]:
+    """Run at `power_w` (discharge positive) for `hours` within its limits.
+
+    Returns:
+        The power at the meter it really ran at, int64 (n,), and the energy stored at the end.
+    """
+    power = np.clip(
+        power_w, -charge_limit_w(p, stored_mwh, hours), discharge_limit_w(p, stored_mwh, hours)
+    )
+    energy = power * (hours / 1e6)
+    change = np.where(energy < 0, -energy * p.charge_efficiency, -energy / p.discharge_efficiency)
+    stored = after_loss(p, stored_mwh, hours) + change
+    # Whole watts keep it inside; the clip only removes the last bit of float rounding.
+    low = np.minimum(p.floor_mwh, after_loss(p, stored_mwh, hours))
+    high = np.maximum(p.ceiling_mwh, after_loss(p, stored_mwh, hours))
+    return power, np.clip(stored, low, high)
+
+
+def wear_micro(p: Battery, power_w: Int, hours: float) -> Int:
+    """Cost of wear of discharging, micro-currency, (n,)."""
+    return np.rint(np.maximum(power_w, 0) * p.degradation_cost_per_mwh * hours).astype(np.int64)
+
+
+def heuristic(p: Battery, view: View) -> Float:
+    """The quantile rule as an action, (n, 4); stands still while no price is known."""
+    points = price_points(view.signal)
+    action = np.ones((len(p.energy_mwh), len(ACTION)))
+    if len(points) == 0:
+        return action * 0.0
+    buy = np.quantile(points, p.buy_quantile)
+    action[:, 1] = buy
+    action[:, 3] = np.maximum(np.quantile(points, p.sell_quantile), break_even(p, buy))
+    return action
+
+
+def random(p: Battery, view: View) -> Float:
+    """Uniform over power -max..max, at prices between the known extremes, (n, 4)."""
+    points = price_points(view.signal)
+    low, high = (points.min(), points.max()) if len(points) else (0.0, 0.0)
+    power = 2.0 * view.uniforms[:, 0] - 1.0
+    price = low + (high - low) * view.uniforms[:, 1]
+    return np.column_stack([np.maximum(-power, 0.0), price, np.maximum(power, 0.0), price])
+
+
+def break_even(p: Battery, buy_price: Float) -> Float:
+    """Least price at which energy bought at `buy_price` is sold without loss, (n,)."""
+    round_trip = p.charge_efficiency * p.discharge_efficiency
+    # At a negative price losses are paid for, so they must not lower what the sale must bring.
+    return np.maximum(buy_price / round_trip, buy_price) + p.degradation_cost_per_mwh
+
+
+def orders(p: Battery, stored_mwh: Float, action: Float, hours: float) -> tuple[Float, Int]:
+    """A buy and a sell order each: prices per MWh (n, 2) and quantities in watts (n, 2).
+
+    The sell price is kept above the buy price, so that one tick never accepts both.
+    """
+    share = np.clip(action[:, [0, 2]], 0.0, 1.0)
+    limit = np.column_stack(
+        [charge_limit_w(p, stored_mwh, hours), discharge_limit_w(p, stored_mwh, hours)]
+    )
+    quantity = np.floor(share * limit).astype(np.int64)
+    price = action[:, [1, 3]].copy()
+    both = (quantity > 0).all(axis=1) & (price[:, 1] <= price[:, 0])
+    quantity[both, 1] = 0
+    return price, quantity

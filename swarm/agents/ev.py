@@ -1,0 +1,149 @@
+"""Electric vehicles: charge between arrival and departure, discharge where allowed.
+
+Heuristic: least laxity first (Xu, Pan and Tong, Dynamic scheduling for charging electric vehicles,
+IEEE Trans. Automatic Control 61, 2016): a vehicle whose laxity is used up charges at any price;
+before that it buys only in the cheapest of the known hours until it leaves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.agents import battery
+from swarm.agents.view import Interval, View, price_points
+from swarm.market.orders import BUY, SELL
+from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
+from swarm.scenario.fleets import Roster
+
+ACTION = battery.ACTION
+SIDES = (BUY, BUY, SELL)
+"""Slot 0 charges at any price (the need is urgent), slot 1 at a price, slot 2 discharges."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """n vehicles; hours are local clock, energy in MWh."""
+
+    battery: battery.Battery
+    arrival_hour: Float
+    departure_hour: Float
+    required_mwh: Float
+    trip_mwh: Float
+    vehicle_to_grid: np.ndarray
+
+
+@dataclass
+class State:
+    """n vehicles."""
+
+    stored_mwh: Float
+    away: np.ndarray
+
+
+def build(roster: Roster) -> Parameters:
+    """Parameters of the vehicles in `roster`."""
+    cells = battery.build(roster)
+    return Parameters(
+        battery=cells,
+        arrival_hour=roster.column("arrival_hour"),
+        departure_hour=roster.column("departure_hour"),
+        required_mwh=roster.column("required_state_of_charge") * cells.energy_mwh,
+        trip_mwh=roster.column("trip_energy_mwh"),
+        vehicle_to_grid=roster.column("vehicle_to_grid") > 0,
+    )
+
+
+def series(roster: Roster) -> dict[str, tuple[str, ...]]:
+    """World series each agent needs: none."""
+    return {}
+
+
+def start(p: Parameters) -> State:
+    """At home with the initial charge; one that should be away leaves in the first tick."""
+    return State(p.battery.initial_mwh.copy(), np.zeros(len(p.trip_mwh), dtype=bool))
+
+
+def connected(p: Parameters, hour_of_day: float) -> np.ndarray:
+    """bool (n,): plugged in during an interval that starts at this local hour."""
+    since = (hour_of_day - p.arrival_hour) % 24
+    return since < (p.departure_hour - p.arrival_hour) % 24
+
+
+def heuristic(p: Parameters, s: State, view: View) -> Float:
+    """Charge in the cheapest known hours that suffice; sell by the quantile rule, (n, 4)."""
+    action = battery.heuristic(p.battery, view)
+    hours_left = np.clip(_hours_left(p, view.hour_of_day), 1.0, FORECAST_HOURS)
+    hours_needed = _hours_needed(p, s)
+    ahead = np.sort(_forecast_until(view, hours_left), axis=1)
+    last = np.minimum(np.ceil(hours_needed), np.ceil(hours_left)).astype(np.int64)
+    threshold = np.take_along_axis(ahead, np.maximum(last, 1)[:, None] - 1, axis=1)[:, 0]
+    needs = (hours_needed > 0) & np.isfinite(threshold)
+    action[:, 1] = np.where(needs, np.maximum(action[:, 1], threshold), action[:, 1])
+    action[:, 3] = np.maximum(action[:, 3], battery.break_even(p.battery, action[:, 1]))
+    if len(price_points(view.signal)) == 0:
+        action[:, 0] = needs
+    return action
+
+
+def random(p: Parameters, s: State, view: View) -> Float:
+    """Uniform power and price, see `battery.random`; urgent needs are still met first."""
+    return battery.random(p.battery, view)
+
+
+def _hours_left(p: Parameters, hour_of_day: float) -> Float:
+    """Hours until departure, above 0 and at most 24, (n,)."""
+    return 24.0 - (hour_of_day - p.departure_hour) % 24
+
+
+def _hours_needed(p: Parameters, s: State) -> Float:
+    """Hours of charging at full power until the required energy is stored, (n,)."""
+    lacking = np.maximum(0.0, p.required_mwh - s.stored_mwh)
+    power = np.maximum(p.battery.power_mw * p.battery.charge_efficiency, 1e-12)
+    return lacking / power
+
+
+def _forecast_until(view: View, hours_left: Float) -> Float:
+    """Hourly forecast, infinite from departure on, (n, 24)."""
+    hour = np.arange(FORECAST_HOURS)
+    return np.where(hour < np.ceil(hours_left)[:, None], view.signal.price_forecast, np.inf)
+
+
+def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, Int]:
+    """Urgent charging at the cap, wished charging and discharging at a price, (n, 3) each."""
+    here = connected(p, view.hour_of_day) & ~view.standing
+    price, wished = battery.orders(p.battery, s.stored_mwh, action, view.tick_hours)
+    limit = battery.charge_limit_w(p.battery, s.stored_mwh, view.tick_hours)
+    laxity = _hours_left(p, view.hour_of_day) - _hours_needed(p, s)
+    lacking = (p.required_mwh - s.stored_mwh) / (p.battery.charge_efficiency * view.tick_hours)
+    need = np.clip(np.ceil(lacking * 1e6), 0, limit).astype(np.int64)
+    # One tick early: the need must fit into whole ticks.
+    urgent = np.where(laxity <= view.tick_hours, need, 0)
+    # A tick of discharging costs up to about two ticks of laxity; it must stay above one.
+    may_sell = p.vehicle_to_grid & (laxity > 4 * view.tick_hours)
+    quantity = np.column_stack(
+        [urgent, np.minimum(wished[:, 0], limit - urgent), np.where(may_sell, wished[:, 1], 0)]
+    )
+    quantity[~here] = 0
+    cap = np.full((len(here), 1), view.signal.price_cap)
+    return np.concatenate([cap, price], axis=1), quantity
+
+
+def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
+    """Charge or discharge while plugged in; count what is missing at departure."""
+    meters = no_meters(len(s.stored_mwh))
+    here = connected(p, interval.hour_of_day)
+    leaves, returns = ~here & ~s.away, here & s.away
+    meters["missed_mwh"] = np.where(leaves, np.maximum(0.0, p.required_mwh - s.stored_mwh), 0.0)
+    meters["trip_mwh"] = np.where(returns, np.minimum(p.trip_mwh, s.stored_mwh), 0.0)
+    s.stored_mwh = s.stored_mwh - meters["trip_mwh"]
+    s.away = ~here
+
+    wanted = interval.accepted_w[:, 2] - interval.accepted_w[:, :2].sum(axis=1)
+    wanted = np.where(here & ~interval.failed, wanted, 0)
+    power, s.stored_mwh = battery.run(p.battery, s.stored_mwh, wanted, interval.tick_hours)
+    meters["delivered_w"] = meters["battery_w"] = power
+    meters["cost_micro"] = battery.wear_micro(p.battery, power, interval.tick_hours)
+    meters["stored_mwh"] = s.stored_mwh.copy()
+    return Meters(**meters)

@@ -1,0 +1,249 @@
+"""Dispatchable units: cost curves, ramps, commitment and forced outages.
+
+Commitment heuristic: a unit runs where the known price forecast pays for its start over its least
+up time, and stops where standing still over its least down time is cheaper than a restart: the
+price-taker's self-commitment, the problem that Arroyo and Conejo solve exactly (Optimal response
+of a thermal unit to an electricity spot market, IEEE Trans. Power Systems 15, 2000). Running, it
+offers its least output at the floor and each cost step at its cost, which is optimal for a
+price-taker under a uniform price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.agents.view import Interval, View, watts
+from swarm.market.orders import SELL
+from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
+from swarm.scenario.assets import MAX_COST_STEPS
+from swarm.scenario.fleets import Roster
+
+ACTION = ("commit", *(f"offer_price_{step}_per_mwh" for step in range(1, MAX_COST_STEPS + 1)))
+SIDES = (SELL,) * (1 + MAX_COST_STEPS)
+"""Slot 0 is the block of least output, slots 1.. the cost steps above it."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """n units. Step arrays are (n, MAX_COST_STEPS), steps not used have no width."""
+
+    capacity_mw: Float
+    min_output_mw: Float
+    step_end_mw: Float
+    step_cost_per_mwh: Float
+    """Without CO2."""
+    step_emissions_kg_per_mwh: Float
+    offer_price_per_mwh: Float
+    """NaN: offers at cost."""
+    ramp_mw_per_minute: Float
+    """Infinite: no limit."""
+    start_cost: Float
+    min_up_hours: Float
+    min_down_hours: Float
+    failure_hours: Float
+    """Infinite: never fails."""
+    repair_hours: Float
+    weather_driven: np.ndarray
+    """bool: has an availability profile, so unused output counts as curtailed."""
+    inertia_kws: Int
+
+
+@dataclass
+class State:
+    """n units; hours count since the last change of `running`."""
+
+    running: np.ndarray
+    hours_in_state: Float
+    output_mw: Float
+    """NaN before the first interval, whose ramp is free."""
+    outage_hours: Float
+    """Hours of repair left; 0 while sound."""
+    starting: np.ndarray
+
+
+def build(roster: Roster) -> Parameters:
+    """Parameters of the units in `roster`; a sloped cost becomes `MAX_COST_STEPS` equal steps."""
+    capacity = roster.column("capacity_mw")
+    shape = (len(roster), MAX_COST_STEPS)
+    end, cost, emissions = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for row, asset in enumerate(roster.assets):
+        end[row], cost[row], emissions[row] = _steps(asset)
+    return Parameters(
+        capacity_mw=capacity,
+        min_output_mw=roster.column("min_output_mw"),
+        step_end_mw=end,
+        step_cost_per_mwh=cost,
+        step_emissions_kg_per_mwh=emissions,
+        offer_price_per_mwh=roster.column("offer_price_per_mwh"),
+        ramp_mw_per_minute=roster.column("ramp_mw_per_minute", missing=np.inf),
+        start_cost=roster.column("start_cost"),
+        min_up_hours=roster.column("min_up_hours"),
+        min_down_hours=roster.column("min_down_hours"),
+        failure_hours=roster.column("mean_time_to_failure_hours", missing=np.inf),
+        repair_hours=roster.column("mean_time_to_repair_hours"),
+        weather_driven=np.array([a["profile"] is not None for a in roster.assets], dtype=bool),
+        inertia_kws=np.rint(
+            roster.column("rated_mva") * roster.column("inertia_s") * 1000
+        ).astype(np.int64),
+    )
+
+
+def _steps(asset: dict[str, object]) -> tuple[Float, Float, Float]:
+    """End (MW), cost and emissions of each step of one unit, (MAX_COST_STEPS,) each."""
+    end = np.full(MAX_COST_STEPS, asset["capacity_mw"], dtype=np.float64)
+    cost = np.full(MAX_COST_STEPS, asset["marginal_cost_per_mwh"], dtype=np.float64)
+    emissions = np.full(MAX_COST_STEPS, asset["emissions_kg_per_mwh"], dtype=np.float64)
+    slope = asset["marginal_cost_slope_per_mw"]
+    steps: tuple[dict[str, float | None], ...] = asset["cost_steps"]  # type: ignore[assignment]
+    if steps:
+        for index, step in enumerate(steps):
+            end[index], cost[index:] = step["up_to_mw"], step["cost_per_mwh"]
+            if step["emissions_kg_per_mwh"] is not None:
+                emissions[index:] = step["emissions_kg_per_mwh"]
+    elif slope:
+        end *= np.arange(1, MAX_COST_STEPS + 1) / MAX_COST_STEPS
+        # The mean marginal cost of a step makes the total exact at its ends.
+        cost += slope * (end - end[0] / 2)
+    return end, cost, emissions
+
+
+def series(roster: Roster) -> dict[str, tuple[str, ...]]:
+    """World series each agent needs: availability; `flat` where it has no profile."""
+    return {"availability": tuple(asset["profile"] or "flat" for asset in roster.assets)}
+
+
+def start(p: Parameters) -> State:
+    """Standing, free to start, sound."""
+    n = len(p.capacity_mw)
+    return State(
+        running=np.zeros(n, dtype=bool),
+        hours_in_state=np.full(n, np.inf),
+        output_mw=np.full(n, np.nan),
+        outage_hours=np.zeros(n),
+        starting=np.zeros(n, dtype=bool),
+    )
+
+
+def full_cost_per_mwh(p: Parameters, carbon_price_per_tonne: float) -> Float:
+    """Cost of each step with CO2, per MWh, (n, MAX_COST_STEPS)."""
+    return p.step_cost_per_mwh + p.step_emissions_kg_per_mwh * (carbon_price_per_tonne / 1000)
+
+
+def heuristic(p: Parameters, s: State, view: View) -> Float:
+    """Self-commitment on the price forecast, offers at cost, (n, 1 + MAX_COST_STEPS)."""
+    cost = full_cost_per_mwh(p, view.signal.carbon_price_per_tonne)
+    price = np.where(np.isnan(p.offer_price_per_mwh)[:, None], cost, p.offer_price_per_mwh[:, None])
+    return np.column_stack([_wants_to_run(p, s, view, cost), price])
+
+
+def random(p: Parameters, s: State, view: View) -> Float:
+    """Always ready to run, offers at cost plus up to twice the cost, (n, 1 + MAX_COST_STEPS)."""
+    cost = full_cost_per_mwh(p, view.signal.carbon_price_per_tonne)
+    markup = 2.0 * view.uniforms[:, :1] * np.maximum(np.abs(cost), 1.0)
+    return np.column_stack([np.ones(len(cost)), cost + markup])
+
+
+def _wants_to_run(p: Parameters, s: State, view: View, cost: Float) -> np.ndarray:
+    """bool (n,): running pays over the hours the unit would be bound to the choice."""
+    free = (p.min_output_mw == 0) & (p.start_cost == 0)
+    forecast = view.signal.price_forecast.copy()
+    if np.isfinite(view.signal.price_per_mwh):
+        forecast[0] = max(forecast[0], view.signal.price_per_mwh)
+    profit = _hourly_profit(p, cost, forecast)
+    hours = np.where(s.running, p.min_down_hours, p.min_up_hours)
+    bound = np.clip(np.ceil(hours), 1, FORECAST_HOURS).astype(np.int64)
+    total = np.take_along_axis(np.cumsum(profit, axis=1), bound[:, None] - 1, axis=1)[:, 0]
+    return free | (total > np.where(s.running, -p.start_cost, p.start_cost))
+
+
+def _hourly_profit(p: Parameters, cost: Float, price: Float) -> Float:
+    """Best profit of running through each hour at `price` (hours,), (n, hours)."""
+    profit = np.zeros((len(cost), len(price)))
+    low = np.zeros(len(cost))
+    for step in range(MAX_COST_STEPS):
+        high = p.step_end_mw[:, step]
+        margin = price - cost[:, step : step + 1]
+        bound = np.clip(p.min_output_mw, low, high) - low
+        profit += margin * bound[:, None]
+        profit += np.maximum(margin, 0.0) * (high - low - bound)[:, None]
+        low = high
+    return profit
+
+
+def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, Int]:
+    """Decide who runs in the coming tick; block of least output and steps, (n, 1 + steps) each."""
+    available = p.capacity_mw * np.clip(view.forecast["availability"], 0.0, 1.0)
+    low, high = _range(p, s, available, view.tick_hours)
+    sound = (s.outage_hours <= 0) & ~view.standing
+    first = np.isnan(s.output_mw)
+    hours = s.hours_in_state + 1e-9
+    may_start = ~s.running & ((hours >= p.min_down_hours) | first)
+    may_stop = s.running & (hours >= p.min_up_hours) & (low <= p.min_output_mw)
+    runs = np.where(s.running, ~(may_stop & (action[:, 0] < 0.5)), may_start & (action[:, 0] > 0.5))
+    runs &= sound & (available >= p.min_output_mw)
+    s.starting = runs & ~s.running
+    s.hours_in_state = np.where(runs == s.running, s.hours_in_state, 0.0)
+    s.running = runs
+
+    ends = np.clip(p.step_end_mw, low[:, None], high[:, None])
+    starts = np.concatenate([low[:, None], ends[:, :-1]], axis=1)
+    steps = watts(ends) - watts(starts)
+    quantity = np.column_stack([watts(low), np.maximum(steps, 0)])
+    quantity[~runs] = 0
+    block = np.full((len(low), 1), view.signal.price_floor)
+    return np.concatenate([block, action[:, 1:]], axis=1), quantity
+
+
+def _range(p: Parameters, s: State, available_mw: Float, hours: float) -> tuple[Float, Float]:
+    """Least and most output in the coming interval for a unit that runs, MW, (n,) each.
+
+    A ramp starts from the last output; a start may reach the least output at once.
+    """
+    reach = p.ramp_mw_per_minute * hours * 60
+    free = np.isnan(s.output_mw)
+    last = np.where(free, 0.0, s.output_mw)
+    least = np.where(free, p.min_output_mw, np.maximum(p.min_output_mw, last - reach))
+    most = np.where(free, np.inf, np.maximum(p.min_output_mw, last + reach))
+    high = np.minimum(available_mw, most)
+    return np.minimum(least, high), high
+
+
+def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
+    """Generate what was accepted, inside ramps and least output; failures strike first."""
+    hours = interval.tick_hours
+    available = p.capacity_mw * np.clip(interval.actual["availability"], 0.0, 1.0)
+    low, high = _range(p, s, available, hours)
+    trips = s.running & (interval.uniforms[:, 0] < -np.expm1(-hours / p.failure_hours))
+    repair = -np.log1p(-interval.uniforms[:, 1]) * p.repair_hours
+    s.outage_hours = np.where(trips, repair, np.maximum(0.0, s.outage_hours - hours))
+    failed = trips | interval.failed
+    started = s.starting & ~failed
+    s.hours_in_state = np.where(s.running & failed, 0.0, s.hours_in_state + hours)
+    s.running &= ~failed
+    s.starting = np.zeros_like(s.starting)
+
+    wanted = interval.accepted_w.sum(axis=1)
+    output = np.clip(wanted, watts(low), watts(high))
+    output = np.where(s.running, output, 0)
+    s.output_mw = output / 1e6
+
+    meters = no_meters(len(output))
+    meters["delivered_w"] = meters["generation_w"] = output
+    sound = (s.outage_hours <= 0) & ~failed
+    meters["available_w"] = np.where(sound, watts(available), 0)
+    meters["curtailed_w"] = np.where(p.weather_driven, meters["available_w"] - output, 0)
+    used = np.diff(np.minimum(p.step_end_mw, s.output_mw[:, None]), axis=1, prepend=0.0)
+    cost = full_cost_per_mwh(p, interval.carbon_price_per_tonne)
+    running_cost = (used * cost).sum(axis=1) * hours + started * p.start_cost
+    meters["cost_micro"] = np.rint(running_cost * 1e6).astype(np.int64)
+    emitted = (used * p.step_emissions_kg_per_mwh).sum(axis=1) * hours
+    meters["emissions_g"] = np.rint(emitted * 1e3).astype(np.int64)
+    last_step = np.minimum((p.step_end_mw < s.output_mw[:, None]).sum(axis=1), MAX_COST_STEPS - 1)
+    marginal = np.take_along_axis(cost, last_step[:, None], axis=1)[:, 0]
+    meters["marginal_cost_milli"] = np.where(
+        output > 0, np.rint(marginal * 1e3), 0
+    ).astype(np.int64)
+    meters["inertia_kws"] = np.where(s.running, p.inertia_kws, 0)
+    return Meters(**meters)

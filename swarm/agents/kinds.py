@@ -1,0 +1,52 @@
+"""The agent kinds by name. Each is a module of the same shape; this table is the only register."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from swarm.agents import consumer, ev, generator, home, solar, storage, wind
+from swarm.agents.view import Interval, View
+from swarm.messages import Float, Int, Meters
+from swarm.scenario.fleets import Roster
+
+
+class Kind(Protocol):
+    """What the module of an agent kind provides; n is the number of agents of a shard."""
+
+    ACTION: tuple[str, ...]
+    """Names of the columns of an action."""
+    SIDES: tuple[int, ...]
+    """Side of each order slot, `SELL` or `BUY`."""
+
+    def build(self, roster: Roster) -> Any:
+        """Parameters as arrays, from the assets of the roster."""
+
+    def series(self, roster: Roster) -> dict[str, tuple[str, ...]]:
+        """World series each agent needs: role -> series name per agent."""
+
+    def start(self, p: Any) -> Any:
+        """State before the first tick."""
+
+    def heuristic(self, p: Any, s: Any, view: View) -> Float:
+        """Action of the heuristic policy, float64 (n, len(ACTION))."""
+
+    def random(self, p: Any, s: Any, view: View) -> Float:
+        """Action of the random policy, float64 (n, len(ACTION))."""
+
+    def offer(self, p: Any, s: Any, view: View, action: Float) -> tuple[Float, Int]:
+        """Prices per MWh and quantities in watts of the order slots, (n, len(SIDES)) each."""
+
+    def deliver(self, p: Any, s: Any, interval: Interval) -> Meters:
+        """Run the devices through one interval and meter what they did."""
+
+
+KINDS: Mapping[str, Kind] = {  # type: ignore[assignment]
+    "consumer": consumer,
+    "ev": ev,
+    "generator": generator,
+    "home": home,
+    "solar": solar,
+    "storage": storage,
+    "wind": wind,
+}

@@ -1,0 +1,260 @@
+"""A shard: a contiguous run of agents of one kind, stepped as arrays. A plain class, no Ray here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from swarm.agents.kinds import KINDS
+from swarm.agents.policy import load_policy
+from swarm.agents.view import Interval, View
+from swarm.errors import RunError
+from swarm.market.orders import MAX_PRICE_MILLI, to_milli
+from swarm.messages import Float, Int, Meters, Notice, Orders, Signal, StepReply, concatenate
+from swarm.rng import uniforms
+from swarm.scenario.fleets import Roster
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One event on some agents: from tick `first` until before `stop`.
+
+    Attributes:
+        type: `outage`, `maintenance`, `load` or `sun`.
+        agents: sorted global indices hit; None: all.
+        factor: what load or sun is multiplied with.
+    """
+
+    type: str
+    first: int
+    stop: int
+    agents: tuple[int, ...] | None = None
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Simulated time: length of a tick and the local hour at which tick 0 starts."""
+
+    tick_minutes: int
+    start_hour: float
+
+    @property
+    def tick_hours(self) -> float:
+        """Length of a tick in hours."""
+        return self.tick_minutes / 60
+
+    def hour_of_day(self, tick: int) -> float:
+        """Local hour at the start of `tick`, 0..24."""
+        return (self.start_hour * 60 + tick * self.tick_minutes) % 1440 / 60
+
+
+@dataclass(frozen=True)
+class ShardSpec:
+    """All a shard is made from; it travels to where the shard will live.
+
+    Attributes:
+        roster: its agents.
+        seed: the run's seed.
+        clock: simulated time.
+        policy: name for `load_policy`.
+        series: actual value of each series it needs, role -> float64 (ticks, columns).
+        columns: role -> column of each agent, int64 (n,).
+        perfect_forecast: agents know the coming interval; else they expect the last one again.
+        effects: events that hit this run.
+    """
+
+    roster: Roster
+    seed: int
+    clock: Clock
+    policy: str
+    series: dict[str, Float]
+    columns: dict[str, Int]
+    perfect_forecast: bool
+    effects: tuple[Effect, ...]
+
+
+class Shard:
+    """Steps its agents. One call a tick; calls must come in order of ticks."""
+
+    def __init__(self, spec: ShardSpec) -> None:
+        self.spec = spec
+        self.kind = KINDS[spec.roster.kind]
+        self.parameters = self.kind.build(spec.roster)
+        self.state = self.kind.start(self.parameters)
+        self.policy = load_policy(spec.policy)(self.kind, self.parameters)
+        self.agents = np.arange(spec.roster.first, spec.roster.first + len(spec.roster))
+        self._next_tick = 0
+        self._signal: Signal | None = None
+        self._offered = np.zeros((len(self.agents), len(self.kind.SIDES)), dtype=np.int64)
+
+    def step(self, signal: Signal, accepted_w: Int, received_micro: Int) -> StepReply:
+        """Run interval `signal.tick - 1` on what was accepted, then offer for `signal.tick`.
+
+        Args:
+            signal: what everybody sees.
+            accepted_w: int64 (orders sent last tick,), in the order in which they were sent.
+            received_micro: int64 (n,), settlement of tick - 2, or empty.
+
+        Raises:
+            RunError: where a tick is skipped or repeated, or the policy's action is not finite.
+        """
+        if signal.tick != self._next_tick:
+            raise RunError(
+                f"shard {self.spec.roster.kind}@{self.spec.roster.first} expected tick "
+                f"{self._next_tick}, got {signal.tick}"
+            )
+        self._next_tick += 1
+        meters = None
+        if self._signal is not None and self._signal.accepting:
+            meters = self._deliver(signal.tick - 1, accepted_w, self._signal)
+        if len(received_micro):
+            self.policy.settle(signal.tick - 2, received_micro)
+        orders = self._offer(signal) if signal.accepting else _no_orders()
+        self._signal = signal
+        return StepReply(signal.tick, orders, meters)
+
+    def _offer(self, signal: Signal) -> Orders:
+        clock, tick = self.spec.clock, signal.tick
+        view = View(
+            signal=signal,
+            tick_hours=clock.tick_hours,
+            hour_of_day=clock.hour_of_day(tick),
+            forecast=self._series(tick if self.spec.perfect_forecast else max(0, tick - 1)),
+            standing=self._hit("maintenance", tick),
+            uniforms=self._uniforms("policy", tick),
+        )
+        action = self.policy.act(self.state, view)
+        self._check(action, tick)
+        price, quantity = self.kind.offer(self.parameters, self.state, view, action)
+        price = np.clip(price, signal.price_floor, signal.price_cap)
+        self._offered = np.maximum(quantity, 0)
+        row, slot = np.nonzero(self._offered)
+        side = np.array(self.kind.SIDES, dtype=np.int8)[slot]
+        return Orders(side, to_milli(price[row, slot]), self._offered[row, slot], self.agents[row])
+
+    def _deliver(self, tick: int, accepted_w: Int, signal: Signal) -> Meters:
+        accepted = np.zeros_like(self._offered)
+        accepted[np.nonzero(self._offered)] = accepted_w
+        interval = Interval(
+            tick=tick,
+            tick_hours=self.spec.clock.tick_hours,
+            hour_of_day=self.spec.clock.hour_of_day(tick),
+            actual=self._series(tick),
+            accepted_w=accepted,
+            offered_w=self._offered,
+            failed=self._hit("outage", tick),
+            carbon_price_per_tonne=signal.carbon_price_per_tonne,
+            uniforms=self._uniforms("nature", tick),
+        )
+        return self.kind.deliver(self.parameters, self.state, interval)
+
+    def _series(self, tick: int) -> dict[str, Float]:
+        """Value of each series for each agent at `tick`, events included, (n,) each."""
+        values = {
+            role: series[tick, self.spec.columns[role]] for role, series in self.spec.series.items()
+        }
+        for effect in self._active(tick):
+            role = {"load": "load", "sun": "availability"}.get(effect.type)
+            if role in values and (role == "load" or self.spec.roster.kind in ("solar", "home")):
+                values[role] = np.where(
+                    self._members(effect), values[role] * effect.factor, values[role]
+                )
+        return values
+
+    def _hit(self, type_: str, tick: int) -> np.ndarray:
+        """bool (n,): an event of this type hits the agent at `tick`."""
+        hit = np.zeros(len(self.agents), dtype=bool)
+        for effect in self._active(tick):
+            if effect.type == type_:
+                hit |= self._members(effect)
+        return hit
+
+    def _active(self, tick: int) -> list[Effect]:
+        return [effect for effect in self.spec.effects if effect.first <= tick < effect.stop]
+
+    def _members(self, effect: Effect) -> np.ndarray:
+        if effect.agents is None:
+            return np.ones(len(self.agents), dtype=bool)
+        return np.isin(self.agents, effect.agents)
+
+    def _uniforms(self, stream: str, tick: int) -> Float:
+        return uniforms(self.spec.seed, stream, tick, int(self.agents[0]), len(self.agents))
+
+    def _check(self, action: Float, tick: int) -> None:
+        expected = (len(self.agents), len(self.kind.ACTION))
+        if action.shape != expected:
+            raise RunError(
+                f"policy {self.spec.policy!r} gave an action of shape {action.shape} for "
+                f"{self.spec.roster.kind}, expected {expected} (agents, {self.kind.ACTION})"
+            )
+        limit = MAX_PRICE_MILLI / 1000
+        bad = ~(np.abs(action) <= limit)
+        if bad.any():
+            row, column = np.argwhere(bad)[0]
+            raise RunError(
+                f"policy {self.spec.policy!r} gave {self.kind.ACTION[column]} = "
+                f"{action[row, column]} for agent {self.spec.roster.ids[row]!r} at tick {tick}; "
+                "actions must be finite and within the market's price range"
+            )
+
+
+class Host:
+    """The shards that live in one process; the plain class that a Ray actor wraps."""
+
+    def __init__(self, specs: Sequence[ShardSpec]) -> None:
+        self.shards = [Shard(spec) for spec in specs]
+        self._sent = [0] * len(self.shards)
+
+    def step(self, signal: Signal, notice: Notice | None) -> StepReply:
+        """Step every shard; offers and meters are concatenated in shard order."""
+        replies = []
+        order_at = agent_at = 0
+        for index, shard in enumerate(self.shards):
+            count, agents = self._sent[index], len(shard.agents)
+            accepted = received = np.zeros(0, dtype=np.int64)
+            if notice is not None:
+                accepted = notice.accepted_w[order_at : order_at + count]
+                received = notice.received_micro[agent_at : agent_at + agents]
+            order_at, agent_at = order_at + count, agent_at + agents
+            reply = shard.step(signal, accepted, received)
+            self._sent[index] = len(reply.orders.side)
+            replies.append(reply)
+        meters = [reply.meters for reply in replies if reply.meters is not None]
+        return StepReply(
+            signal.tick,
+            _join([reply.orders for reply in replies]),
+            concatenate(meters) if meters else None,
+        )
+
+
+def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
+    """The part of a shard's spec with its agents `start` to `stop - 1`, counted in the shard."""
+    roster = spec.roster
+    part = Roster(
+        roster.kind,
+        roster.first + start,
+        roster.ids[start:stop],
+        roster.fleets[start:stop],
+        roster.assets[start:stop],
+    )
+    columns = {role: column[start:stop] for role, column in spec.columns.items()}
+    return replace(spec, roster=part, columns=columns)
+
+
+def _no_orders() -> Orders:
+    none = np.zeros(0, dtype=np.int64)
+    return Orders(none.astype(np.int8), none, none, none)
+
+
+def _join(parts: list[Orders]) -> Orders:
+    if not parts:
+        return _no_orders()
+    return Orders(
+        np.concatenate([part.side for part in parts]),
+        np.concatenate([part.price for part in parts]),
+        np.concatenate([part.quantity for part in parts]),
+        np.concatenate([part.agent for part in parts]),
+    )

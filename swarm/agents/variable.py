@@ -1,0 +1,83 @@
+"""What solar and wind farms share: output limited by the weather, offered at or below zero.
+
+Dispatch is semi-scheduled as in the Australian market: a plant whose whole forecast was accepted
+runs with the weather, one that was accepted in part is capped at what was accepted (AEMO,
+Dispatch procedure SO_OP_3705, semi-dispatch cap).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.agents.view import Interval, View, watts
+from swarm.market.orders import SELL
+from swarm.messages import Float, Int, Meters, no_meters
+from swarm.scenario.fleets import Roster
+
+ACTION = ("offer_price_per_mwh",)
+SIDES = (SELL,)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """n plants: capacity in MW and the price they offer at, float64 (n,) each."""
+
+    capacity_mw: Float
+    offer_price_per_mwh: Float
+
+
+@dataclass
+class State:
+    """Nothing carries over from tick to tick."""
+
+
+def build(roster: Roster) -> Parameters:
+    """Parameters of the plants in `roster`."""
+    return Parameters(roster.column("capacity_mw"), roster.column("offer_price_per_mwh"))
+
+
+def series(roster: Roster) -> dict[str, tuple[str, ...]]:
+    """World series each agent needs: availability, by its profile."""
+    return {"availability": tuple(asset["profile"] for asset in roster.assets)}
+
+
+def start(p: Parameters) -> State:
+    """State before the first tick."""
+    return State()
+
+
+def heuristic(p: Parameters, s: State, view: View) -> Float:
+    """Offer at the price of the scenario: with no fuel, marginal cost or below, (n, 1)."""
+    return p.offer_price_per_mwh[:, None]
+
+
+def random(p: Parameters, s: State, view: View) -> Float:
+    """Uniform between the market's floor and zero, (n, 1)."""
+    return view.signal.price_floor * view.uniforms[:, :1]
+
+
+def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, Int]:
+    """Offer what the weather is expected to give, (n, 1) each."""
+    quantity = watts(p.capacity_mw * np.clip(view.forecast["availability"], 0.0, 1.0))
+    quantity[view.standing] = 0
+    return np.minimum(action, 0.0), quantity[:, None]
+
+
+def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
+    """Generate what the weather gives, capped where the offer was accepted in part."""
+    meters = no_meters(len(p.capacity_mw))
+    available = watts(p.capacity_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
+    available[interval.failed] = 0
+    meters["delivered_w"] = run(available, interval.accepted_w[:, 0], interval.offered_w[:, 0])
+    meters["generation_w"] = meters["delivered_w"]
+    meters["available_w"] = available
+    meters["curtailed_w"] = available - meters["delivered_w"]
+    return Meters(**meters)
+
+
+def run(available_w: Int, accepted_w: Int, offered_w: Int) -> Int:
+    """Output under a semi-dispatch cap, watts (n,); a plant that offered nothing stands still."""
+    capped = (accepted_w < offered_w) | (offered_w == 0)
+    return np.where(capped, np.minimum(available_w, accepted_w), available_w)

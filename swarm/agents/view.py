@@ -1,0 +1,75 @@
+"""What an agent sees when it offers, and what meets it when the interval happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.messages import Float, Int, Signal
+
+MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class View:
+    """What the agents of one shard see at the start of a tick, before they offer.
+
+    Attributes:
+        signal: what everybody sees.
+        tick_hours: length of the tick.
+        hour_of_day: local clock at the start of the tick, 0..24.
+        forecast: expected value of each of the shard's own series in the coming interval, (n,).
+        standing: bool (n,), planned maintenance: may not offer.
+        uniforms: (n, 4), the policy's own randomness for this tick.
+    """
+
+    signal: Signal
+    tick_hours: float
+    hour_of_day: float
+    forecast: dict[str, Float]
+    standing: np.ndarray
+    uniforms: Float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What happens to the agents of one shard during one tick.
+
+    Attributes:
+        tick: which one.
+        tick_hours: its length.
+        hour_of_day: local clock at its start.
+        actual: value of each of the shard's own series, (n,).
+        accepted_w: int64 (n, slots), accepted of each order slot.
+        offered_w: int64 (n, slots), offered in each slot.
+        failed: bool (n,), an outage event hits the unit.
+        carbon_price_per_tonne: CO2 price.
+        uniforms: (n, 4), nature's randomness for this tick.
+    """
+
+    tick: int
+    tick_hours: float
+    hour_of_day: float
+    actual: dict[str, Float]
+    accepted_w: Int
+    offered_w: Int
+    failed: np.ndarray
+    carbon_price_per_tonne: float
+    uniforms: Float
+
+
+def watts(power_mw: Float) -> Int:
+    """MW to whole watts, rounded down: never more than there is."""
+    return np.floor(np.maximum(power_mw, 0.0) * 1e6 + 1e-6).astype(np.int64)
+
+
+def noisy(load: Float, noise: Float, uniform: Float) -> Float:
+    """Load with an even error of standard deviation `noise` (share) around it, (n,)."""
+    return load * np.maximum(0.0, 1.0 + noise * np.sqrt(12.0) * (uniform - 0.5))
+
+
+def price_points(signal: Signal) -> Float:
+    """Finite hourly prices known to everybody: next 24 hours' forecast and last 24 hours."""
+    points = np.concatenate([signal.price_forecast, signal.price_history])
+    return points[np.isfinite(points)]

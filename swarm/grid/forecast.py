@@ -1,0 +1,133 @@
+"""The 24-hour price forecast of the signal: where forecast supply meets forecast demand.
+
+A merit-order forecast (the fundamental model of electricity price forecasting; Weron, Electricity
+price forecasting, International Journal of Forecasting 30, 2014): each hour's expected load meets
+every unit's cost curve, expected weather-driven output and the outside connection. It knows the
+expected weather of the world, ignores ramps, commitment and storage, and sees an announced price
+spike from its notice on, an unannounced one not at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from swarm.market.clearing import clear
+from swarm.market.orders import BUY, SELL, OrderBook, to_milli
+from swarm.messages import FORECAST_HOURS, Float
+
+RESERVE_SHARE = 0.05
+"""Demand is forecast this much higher, so that units commit with some to spare."""
+
+
+@dataclass(frozen=True)
+class Spike:
+    """An outside price spike: in hours from `first` until before `stop`, known from `notice`."""
+
+    notice_tick: int
+    first_hour: int
+    stop_hour: int
+    price_per_mwh: float
+
+
+@dataclass(frozen=True)
+class ForecastSpec:
+    """Expected values per hour of the run, shape (hours,), and the supply curve.
+
+    Attributes:
+        tick_minutes: length of a tick.
+        demand_mw: float64 (hours,).
+        free_supply_mw: float64 (hours,), weather-driven output.
+        step_mw: float64 (m,), width of each cost step of the dispatchable units.
+        step_cost_per_mwh: float64 (m,), without CO2.
+        step_emissions_kg_per_mwh: float64 (m,).
+        price_floor: per MWh.
+        import_limit_mw: of the connection outside.
+        export_limit_mw: of the connection outside.
+        outside_price_per_mwh: float64 (hours,), expected; without spikes.
+        outside_price_known: expected outside prices are known in advance; else only those of
+            hours gone by are (the day before's value stands for an hour to come).
+        import_premium_per_mwh: added to the price of imports.
+        export_discount_per_mwh: taken off the price of exports.
+        spikes: price spikes.
+    """
+
+    tick_minutes: int
+    demand_mw: Float
+    free_supply_mw: Float
+    step_mw: Float
+    step_cost_per_mwh: Float
+    step_emissions_kg_per_mwh: Float
+    price_floor: float
+    import_limit_mw: float
+    export_limit_mw: float
+    outside_price_per_mwh: Float
+    outside_price_known: bool
+    import_premium_per_mwh: float
+    export_discount_per_mwh: float
+    spikes: tuple[Spike, ...]
+
+
+class PriceForecast:
+    """Forecasts by clearing the expected book of each hour; remembers hours already cleared."""
+
+    def __init__(self, spec: ForecastSpec) -> None:
+        self.spec = spec
+        self._known: dict[tuple[int, float, float, float], float] = {}
+        self._last: tuple[tuple[float, ...], Float] | None = None
+
+    def at(self, tick: int, price_cap: float, carbon_price_per_tonne: float) -> Float:
+        """Expected price per MWh of the current hour and the 23 after it, float64 (24,)."""
+        spec = self.spec
+        now = tick * spec.tick_minutes // 60
+        seen = sum(1 << i for i, s in enumerate(spec.spikes) if tick >= s.notice_tick)
+        key = (now, seen, price_cap, carbon_price_per_tonne)
+        if self._last is None or self._last[0] != key:
+            hours = range(now, now + FORECAST_HOURS)
+            prices = [
+                self._price(hour, self._outside(hour, now, tick), price_cap, carbon_price_per_tonne)
+                for hour in hours
+            ]
+            self._last = key, np.array(prices)
+            self._known = {k: v for k, v in self._known.items() if k[0] >= now}
+        return self._last[1]
+
+    def _outside(self, hour: int, now: int, tick: int) -> float:
+        spec = self.spec
+        for spike in spec.spikes:
+            if tick >= spike.notice_tick and spike.first_hour <= hour < spike.stop_hour:
+                return spike.price_per_mwh
+        if not spec.outside_price_known:
+            # Yesterday's value of the same hour; before there is one, the last hour gone by.
+            hour = hour - 24 if 0 <= hour - 24 < now else max(0, now - 1)
+        return float(spec.outside_price_per_mwh[min(hour, len(spec.outside_price_per_mwh) - 1)])
+
+    def _price(self, hour: int, outside: float, cap: float, carbon: float) -> float:
+        key = (hour, outside, cap, carbon)
+        if key not in self._known:
+            self._known[key] = self._clear(hour, outside, cap, carbon)
+        return self._known[key]
+
+    def _clear(self, hour: int, outside: float, cap: float, carbon: float) -> float:
+        spec = self.spec
+        hour = min(hour, len(spec.demand_mw) - 1)
+        cost = spec.step_cost_per_mwh + spec.step_emissions_kg_per_mwh * (carbon / 1000)
+        imports = outside + spec.import_premium_per_mwh
+        exports = outside - spec.export_discount_per_mwh
+        price = np.concatenate([cost, [min(0.0, cap), imports, cap, exports - 0.001]])
+        demand = spec.demand_mw[hour] * (1 + RESERVE_SHARE)
+        quantity = np.concatenate(
+            [
+                spec.step_mw,
+                [spec.free_supply_mw[hour], spec.import_limit_mw, demand, spec.export_limit_mw],
+            ]
+        )
+        side = np.concatenate([np.full(len(cost) + 2, SELL), [BUY, BUY]])
+        book = OrderBook.from_mw(
+            side, np.clip(price, spec.price_floor, cap), quantity, np.arange(len(side))
+        )
+        cleared = clear(book, price_floor=int(to_milli(spec.price_floor)), price_cap=int(to_milli(cap)))
+        if cleared.price is None:
+            return outside if spec.import_limit_mw else max(0.0, spec.price_floor)
+        return cleared.price / 1000

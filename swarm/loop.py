@@ -1,0 +1,63 @@
+"""The tick. The whole simulation is this loop; an engine only decides where its parts run.
+
+One round trip per host and tick:
+
+1. every host runs its devices through interval t-1 on the awards of t-1, and offers for t;
+2. the market settles t-1 on what the meters say and clears the offers for t, while
+3. the operator balances t-1 and makes the next signal;
+4. the record of t-1 leaves for the results.
+
+Two closing steps after the last tick settle what is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from swarm.grid.operator import Balance, Operated
+from swarm.market.auctioneer import Cleared, TickRecord
+from swarm.messages import Signal
+
+CLOSING_STEPS = 2
+
+
+class Engine(Protocol):
+    """Where shards, market and operator run. Replies and notices are opaque to the loop."""
+
+    def first_signal(self) -> Signal:
+        """The operator's signal for tick 0."""
+
+    def step(self, signal: Signal, notices: Sequence[Any] | None) -> Sequence[Any]:
+        """Step every host; one reply each, in host order."""
+
+    def close(
+        self, tick: int, last_price: float, replies: Sequence[Any]
+    ) -> tuple[Cleared, Sequence[Any], Operated]:
+        """Clear `tick` and operate `tick - 1`; also one notice per host, for the next step."""
+
+
+class Sink(Protocol):
+    """Takes what each tick gave."""
+
+    def write(self, record: TickRecord, balance: Balance) -> None:
+        """Take the settled record and the balance of one tick; called in order of ticks."""
+
+
+Watcher = Callable[[Cleared, Operated], None]
+
+
+def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
+    """Run `ticks` ticks on `engine`, writing each to `sink` and showing it to `watch`."""
+    signal, notices = engine.first_signal(), None
+    for tick in range(ticks + CLOSING_STEPS):
+        replies = engine.step(signal, notices)
+        cleared, notices, operated = engine.close(tick, signal.price_per_mwh, replies)
+        if cleared.record is not None and operated.balance is not None:
+            sink.write(cleared.record, operated.balance)
+        price = np.nan if cleared.price_milli is None else cleared.price_milli / 1000
+        signal = msgspec.structs.replace(operated.signal, price_per_mwh=price)
+        watch(cleared, operated)

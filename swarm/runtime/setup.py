@@ -1,0 +1,276 @@
+"""From a world to the specs of everything that runs in it: shards by host, market, operator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from swarm.agents import generator
+from swarm.agents.kinds import KINDS
+from swarm.agents.policy import load_policy
+from swarm.agents.shard import Clock, Effect, ShardSpec, cut
+from swarm.errors import UsageError
+from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
+from swarm.grid.operator import OperatorSpec
+from swarm.market.auctioneer import MarketSpec
+from swarm.market.outside import Connection
+from swarm.scenario.events import CloudFront, LoadStep, Maintenance, Outage, PriceSpike
+from swarm.scenario.fleets import Roster, rosters
+from swarm.scenario.schema import Scenario
+from swarm.world.world import World
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run, ready to be packed onto hosts.
+
+    Attributes:
+        shards: one per agent kind, all its agents.
+        market: without hosts yet.
+        operator: the operator's spec.
+        rosters: the agents, by kind, in global order.
+    """
+
+    shards: tuple[ShardSpec, ...]
+    market: MarketSpec
+    operator: OperatorSpec
+    rosters: tuple[Roster, ...]
+
+    @property
+    def agents(self) -> int:
+        """Number of agents."""
+        return sum(len(roster) for roster in self.rosters)
+
+
+def plan(world: World, policy: str) -> Plan:
+    """Specs for `world` in which every agent follows `policy`.
+
+    Raises:
+        UsageError: where an agent is invalid, a site does not exist or the policy is unknown.
+    """
+    load_policy(policy)
+    scenario = world.scenario
+    agents = rosters(scenario)
+    effects = _effects(scenario, agents)
+    begin = scenario.start
+    clock = Clock(scenario.tick_minutes, begin.hour + begin.minute / 60)
+    shards = tuple(_shard(world, roster, clock, policy, effects) for roster in agents)
+    outside = _connection(world)
+    operator = OperatorSpec(
+        ticks=scenario.ticks,
+        tick_minutes=scenario.tick_minutes,
+        price_floor=scenario.market.price_floor,
+        price_cap=world.price_cap,
+        carbon_price_per_tonne=world.carbon_price,
+        outside=outside,
+        forecast=PriceForecast(_forecast(world, shards, outside)),
+        condenser_inertia_kws=round(
+            sum(c.rated_mva * c.inertia_s for c in scenario.condensers) * 1000
+        ),
+    )
+    market = MarketSpec(
+        mechanism=scenario.market.mechanism,
+        vertical_step=scenario.market.vertical_step,
+        price_floor=scenario.market.price_floor,
+        price_cap=world.price_cap,
+        penalty_per_mwh=scenario.market.imbalance_penalty_per_mwh,
+        tick_minutes=scenario.tick_minutes,
+        outside=outside,
+        host_agents=(),
+        keep_orders=scenario.results.orders,
+    )
+    return Plan(shards, market, operator, agents)
+
+
+def _shard(
+    world: World, roster: Roster, clock: Clock, policy: str, effects: tuple[Effect, ...]
+) -> ShardSpec:
+    scenario = world.scenario
+    if not scenario.outages and roster.kind == "generator":
+        sound = tuple({**asset, "mean_time_to_failure_hours": None} for asset in roster.assets)
+        roster = replace(roster, assets=sound)
+    series, columns = {}, {}
+    for role, names in KINDS[roster.kind].series(roster).items():
+        used = sorted(set(names))
+        start = dict(zip(used, _offsets([world.series[n].shape[1] for n in used]), strict=True))
+        series[role] = np.concatenate([world.series[n][: scenario.ticks] for n in used], axis=1)
+        columns[role] = np.array(
+            [
+                start[name] + _site(roster, row, world.series[name].shape[1])
+                for row, name in enumerate(names)
+            ],
+            dtype=np.int64,
+        )
+    perfect = scenario.world.forecast == "perfect"
+    return ShardSpec(roster, scenario.seed, clock, policy, series, columns, perfect, effects)
+
+
+def _offsets(widths: list[int]) -> list[int]:
+    return [0, *np.cumsum(widths)[:-1].tolist()]
+
+
+def _site(roster: Roster, row: int, sites: int) -> int:
+    """Column of the agent at `row`: its own site, or spread by its global index."""
+    site = roster.assets[row].get("site")
+    if site is None:
+        return (roster.first + row) % sites
+    if site >= sites > 1:
+        raise UsageError(
+            f"agent {roster.ids[row]!r}: site {site} does not exist; "
+            f"world.sites is {sites}, so sites are 0..{sites - 1}"
+        )
+    return int(site) if sites > 1 else 0
+
+
+def _effects(scenario: Scenario, agents: tuple[Roster, ...]) -> tuple[Effect, ...]:
+    found = []
+    for event in scenario.events:
+        first, stop = scenario.event_ticks(event)
+        if isinstance(event, CloudFront):
+            found.append(Effect("sun", first, stop, factor=event.factor))
+        elif isinstance(event, Outage | Maintenance | LoadStep):
+            members = tuple(
+                roster.first + row
+                for roster in agents
+                for row, (name, fleet) in enumerate(zip(roster.ids, roster.fleets, strict=True))
+                if name in event.agents or fleet in event.fleets
+            )
+            if isinstance(event, LoadStep):
+                found.append(Effect("load", first, stop, members, event.factor))
+            else:
+                found.append(Effect(event.type, first, stop, members))
+    return tuple(found)
+
+
+def _connection(world: World) -> Connection:
+    outside = world.scenario.outside
+    if outside is None or world.outside_price is None:
+        return Connection.none(world.scenario.ticks)
+    return Connection(
+        import_limit_w=round(outside.import_limit_mw * 1e6),
+        export_limit_w=round(outside.export_limit_mw * 1e6),
+        price_per_mwh=world.outside_price[: world.scenario.ticks],
+        import_premium_per_mwh=outside.import_premium_per_mwh,
+        export_discount_per_mwh=outside.export_discount_per_mwh,
+    )
+
+
+def _forecast(world: World, shards: tuple[ShardSpec, ...], outside: Connection) -> ForecastSpec:
+    scenario = world.scenario
+    demand, free = np.zeros(scenario.ticks), np.zeros(scenario.ticks)
+    width, cost, emissions = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
+    for spec in shards:
+        kind, roster = spec.roster.kind, spec.roster
+        if kind in ("consumer", "home"):
+            demand += _sum_of(spec, "load", roster.column("load_mw"))
+        if kind in ("solar", "wind"):
+            free += _sum_of(spec, "availability", roster.column("capacity_mw"))
+        if kind == "home":
+            free += _sum_of(spec, "availability", roster.column("solar_mw"))
+        if kind == "generator":
+            p = generator.build(roster)
+            weather = p.weather_driven
+            free += _sum_of(spec, "availability", np.where(weather, p.capacity_mw, 0.0))
+            steps = np.diff(p.step_end_mw, axis=1, prepend=0.0)[~weather]
+            width.append(steps.ravel())
+            cost.append(p.step_cost_per_mwh[~weather].ravel())
+            emissions.append(p.step_emissions_kg_per_mwh[~weather].ravel())
+    known = scenario.world.forecast == "perfect" or not world.outside_price_from_data
+    connection = scenario.outside
+    price = np.zeros(1)
+    if connection is not None and world.outside_price is not None:
+        price = world.outside_price
+        if not world.outside_price_from_data:
+            # Spikes are kept apart: the forecast learns of them by their notice.
+            price = connection.price_per_mwh * world.series[connection.profile][:, 0]
+    return ForecastSpec(
+        tick_minutes=scenario.tick_minutes,
+        demand_mw=_hourly(demand, scenario.tick_minutes),
+        free_supply_mw=_hourly(free, scenario.tick_minutes),
+        step_mw=np.concatenate(width),
+        step_cost_per_mwh=np.concatenate(cost),
+        step_emissions_kg_per_mwh=np.concatenate(emissions),
+        price_floor=scenario.market.price_floor,
+        import_limit_mw=outside.import_limit_w / 1e6,
+        export_limit_mw=outside.export_limit_w / 1e6,
+        outside_price_per_mwh=_hourly(price, scenario.tick_minutes),
+        outside_price_known=known,
+        import_premium_per_mwh=outside.import_premium_per_mwh,
+        export_discount_per_mwh=outside.export_discount_per_mwh,
+        spikes=_spikes(scenario, world.outside_price_from_data),
+    )
+
+
+def _spikes(scenario: Scenario, from_data: bool) -> tuple[Spike, ...]:
+    if from_data:
+        return ()
+    found = []
+    for event in scenario.events:
+        if isinstance(event, PriceSpike):
+            first, stop = scenario.event_ticks(event)
+            notice = first - int(event.notice_minutes // scenario.tick_minutes)
+            hours = (first * scenario.tick_minutes // 60, -(-stop * scenario.tick_minutes // 60))
+            found.append(Spike(notice, *hours, event.price_per_mwh))
+    return tuple(found)
+
+
+def _sum_of(spec: ShardSpec, role: str, weight_mw: np.ndarray) -> np.ndarray:
+    """Sum over the agents of weight times series, MW, (ticks,)."""
+    series = spec.series[role]
+    by_column = np.bincount(spec.columns[role], weights=weight_mw, minlength=series.shape[1])
+    # einsum without optimize adds in a fixed order; a threaded matmul may not.
+    return np.einsum("tc,c->t", series, by_column)
+
+
+def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:
+    """Mean of each hour, (hours,); a tick longer than an hour counts for each of its hours."""
+    minutes = len(values) * tick_minutes
+    hours = np.arange(max(1, -(-minutes // 60)))
+    first = hours * 60 // tick_minutes
+    stop = np.maximum(first + 1, -(-((hours + 1) * 60) // tick_minutes))
+    stop = np.minimum(stop, len(values))
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return (sums[stop] - sums[first]) / (stop - first)
+
+
+def pack(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> MarketSpec:
+    """The market's spec for agents packed onto `hosts`."""
+    index = tuple(
+        np.concatenate([np.arange(s.roster.first, s.roster.first + len(s.roster)) for s in specs])
+        for specs in hosts
+    )
+    return replace(agents.market, host_agents=index)
+
+
+def contiguous(agents: Plan, per_host: int) -> tuple[tuple[ShardSpec, ...], ...]:
+    """Hosts of `per_host` agents each in global order; one may hold parts of several kinds."""
+    hosts = []
+    for start in range(0, agents.agents, per_host):
+        hosts.append(_between(agents, start, start + per_host))
+    return tuple(hosts)
+
+
+def even(agents: Plan, hosts: int) -> tuple[tuple[ShardSpec, ...], ...]:
+    """`hosts` hosts (fewer where there are fewer agents), each with an even share of every kind."""
+    packed = []
+    for host in range(hosts):
+        parts = []
+        for spec in agents.shards:
+            n = len(spec.roster)
+            start, stop = n * host // hosts, n * (host + 1) // hosts
+            if stop > start:
+                parts.append(cut(spec, start, stop))
+        if parts:
+            packed.append(tuple(parts))
+    return tuple(packed)
+
+
+def _between(agents: Plan, start: int, stop: int) -> tuple[ShardSpec, ...]:
+    parts = []
+    for spec in agents.shards:
+        first, n = spec.roster.first, len(spec.roster)
+        low, high = max(start - first, 0), min(stop - first, n)
+        if high > low:
+            parts.append(cut(spec, low, high))
+    return tuple(parts)
