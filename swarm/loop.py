@@ -13,6 +13,7 @@ Two closing steps after the last tick settle what is open.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -31,13 +32,27 @@ class Engine(Protocol):
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""
 
-    def step(self, signal: Signal, notices: Sequence[Any] | None) -> Sequence[Any]:
-        """Step every host; one reply each, in host order."""
+    def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
+        """Start the step of every host; notices in host order, None at the first tick."""
 
-    def close(
-        self, tick: int, last_price: float, replies: Sequence[Any]
-    ) -> tuple[Cleared, Sequence[Any], Operated]:
-        """Clear `tick` and operate `tick - 1`; also one notice per host, for the next step."""
+    def gather(self) -> Sequence[Any]:
+        """Wait for every host; one reply each, in host order."""
+
+    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
+        """Clear `tick` and operate `tick - 1`."""
+
+    def fetch(self, record: Any) -> TickRecord:
+        """The record behind a handle."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """What market and operator made of the replies: a notice per host, a handle of the record."""
+
+    cleared: Cleared
+    operated: Operated
+    notices: Sequence[Any]
+    record: Any
 
 
 class Sink(Protocol):
@@ -52,12 +67,15 @@ Watcher = Callable[[Cleared, Operated], None]
 
 def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
     """Run `ticks` ticks on `engine`, writing each to `sink` and showing it to `watch`."""
-    signal, notices = engine.first_signal(), None
+    signal, notices, closed = engine.first_signal(), None, None
     for tick in range(ticks + CLOSING_STEPS):
-        replies = engine.step(signal, notices)
-        cleared, notices, operated = engine.close(tick, signal.price_per_mwh, replies)
-        if cleared.record is not None and operated.balance is not None:
-            sink.write(cleared.record, operated.balance)
+        engine.send(signal, notices)
+        if closed is not None and closed.operated.balance is not None:
+            # Results leave while the hosts work.
+            sink.write(engine.fetch(closed.record), closed.operated.balance)
+        replies = engine.gather()
+        closed = engine.close(tick, signal.price_per_mwh, replies)
+        cleared, notices = closed.cleared, closed.notices
         price = np.nan if cleared.price_milli is None else cleared.price_milli / 1000
-        signal = msgspec.structs.replace(operated.signal, price_per_mwh=price)
-        watch(cleared, operated)
+        signal = msgspec.structs.replace(closed.operated.signal, price_per_mwh=price)
+        watch(cleared, closed.operated)

@@ -6,6 +6,7 @@ array is dtype, shape and its raw bytes, read back without a copy.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import msgspec
@@ -47,55 +48,58 @@ class Notice(msgspec.Struct, array_like=True, frozen=True):
     """int64 (agents of the host,): micro-currency received, negative where paid; empty at first."""
 
 
-class Orders(msgspec.Struct, array_like=True, frozen=True):
-    """The offers of one host for one tick, aligned arrays on the market's grid."""
+@dataclass(frozen=True)
+class Orders:
+    """Offers of one tick: aligned arrays on the market's grid, all but `side` int64."""
 
-    side: np.ndarray
-    price: np.ndarray
-    quantity: np.ndarray
-    agent: np.ndarray
+    side: NDArray[np.int8]
+    price: Int
+    quantity: Int
+    agent: Int
 
 
-class Meters(msgspec.Struct, array_like=True, frozen=True):
+@dataclass(frozen=True)
+class Meters:
     """What the devices did in one interval, one row per agent.
 
     For every kind `delivered_w == generation_w - load_w + battery_w`. Power is the mean over the
     interval in whole watts, so energy is exact.
     """
 
-    delivered_w: np.ndarray
+    delivered_w: Int
     """Net injection at the meter; consumption is negative."""
-    generation_w: np.ndarray
-    load_w: np.ndarray
+    generation_w: Int
+    load_w: Int
     """Consumption that took place, shifts included, battery charging not."""
-    battery_w: np.ndarray
+    battery_w: Int
     """Battery at the meter: discharge positive, charge negative."""
-    available_w: np.ndarray
+    available_w: Int
     """What the plant could have generated (capacity or weather)."""
-    unserved_w: np.ndarray
+    unserved_w: Int
     """Load that wanted power and got no contract for it."""
-    curtailed_w: np.ndarray
+    curtailed_w: Int
     """Weather-driven power not used."""
-    shifted_w: np.ndarray
+    shifted_w: Int
     """Flexible load put off (positive) or caught up (negative)."""
-    cost_micro: np.ndarray
+    cost_micro: Int
     """True cost: fuel, CO2, starts, wear, discomfort; micro-currency."""
-    emissions_g: np.ndarray
-    marginal_cost_milli: np.ndarray
+    emissions_g: Int
+    marginal_cost_milli: Int
     """True marginal cost of a running generator at its output, milli-currency per MWh; else 0."""
-    inertia_kws: np.ndarray
+    inertia_kws: Int
     """Kinetic energy of running machines, kW s."""
-    stored_mwh: np.ndarray
-    """float64: energy in the battery at the end of the interval."""
-    backlog_mwh: np.ndarray
-    """float64: load put off and not yet caught up, at the end of the interval."""
-    trip_mwh: np.ndarray
-    """float64: energy a vehicle had used when it came back, in the interval of its return."""
-    missed_mwh: np.ndarray
-    """float64: energy a vehicle lacked when it left, in the interval of its departure."""
+    stored_mwh: Float
+    """energy in the battery at the end of the interval."""
+    backlog_mwh: Float
+    """load put off and not yet caught up, at the end of the interval."""
+    trip_mwh: Float
+    """energy a vehicle had used when it came back, in the interval of its return."""
+    missed_mwh: Float
+    """energy a vehicle lacked when it left, in the interval of its departure."""
 
 
-METER_COLUMNS = Meters.__struct_fields__
+METER_COLUMNS = tuple(field.name for field in fields(Meters))
+ORDER_COLUMNS = tuple(field.name for field in fields(Orders))
 FLOAT_METERS = ("stored_mwh", "backlog_mwh", "trip_mwh", "missed_mwh")
 
 
@@ -120,23 +124,42 @@ def concatenate(parts: list[Meters]) -> Meters:
     return Meters(*(np.concatenate([getattr(p, name) for p in parts]) for name in METER_COLUMNS))
 
 
-def _encode_array(value: Any) -> msgspec.msgpack.Ext:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"cannot send a {type(value).__name__}")
-    head = value.dtype.str.encode() + bytes([value.ndim])
-    shape = np.array(value.shape, dtype="<i8").tobytes()
-    return msgspec.msgpack.Ext(_ARRAY, head + shape + np.ascontiguousarray(value).tobytes())
+def _column_types(kind: type) -> list[tuple[str, str]]:
+    special = {"side": "i1", **dict.fromkeys(FLOAT_METERS, "<f8")}
+    return [(field.name, special.get(field.name, "<i8")) for field in fields(kind)]
 
 
-def _decode_array(code: int, data: memoryview) -> np.ndarray:
-    if code != _ARRAY:
-        raise ValueError(f"unknown extension type {code}")
-    dtype, dimensions = np.dtype(bytes(data[:3]).decode()), data[3]
-    shape = np.frombuffer(data, "<i8", dimensions, 4)
-    return np.frombuffer(data, dtype, offset=4 + 8 * dimensions).reshape(shape)
+_TABLES: dict[int, type] = {2: Orders, 3: Meters}
+_TABLE_COLUMNS = {code: _column_types(kind) for code, kind in _TABLES.items()}
 
 
-_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_array)
+def _encode_arrays(value: Any) -> msgspec.msgpack.Ext:
+    """An array as dtype, shape and bytes; a table of aligned columns as length and bytes."""
+    if isinstance(value, np.ndarray):
+        head = value.dtype.str.encode() + bytes([value.ndim])
+        shape = np.array(value.shape, dtype="<i8").tobytes()
+        return msgspec.msgpack.Ext(_ARRAY, head + shape + np.ascontiguousarray(value).tobytes())
+    for code, kind in _TABLES.items():
+        if isinstance(value, kind):
+            columns = [getattr(value, name) for name, _ in _TABLE_COLUMNS[code]]
+            parts = [len(columns[0]).to_bytes(8, "little"), *(c.tobytes() for c in columns)]
+            return msgspec.msgpack.Ext(code, b"".join(parts))
+    raise TypeError(f"cannot send a {type(value).__name__}")
+
+
+def _decode_arrays(code: int, data: memoryview) -> Any:
+    if code == _ARRAY:
+        dtype, dimensions = np.dtype(bytes(data[:3]).decode()), data[3]
+        shape = np.frombuffer(data, "<i8", dimensions, 4)
+        return np.frombuffer(data, dtype, offset=4 + 8 * dimensions).reshape(shape)
+    rows, at, columns = int.from_bytes(data[:8], "little"), 8, {}
+    for name, dtype in _TABLE_COLUMNS[code]:
+        columns[name] = np.frombuffer(data, dtype, rows, at)
+        at += columns[name].nbytes
+    return _TABLES[code](**columns)
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=_encode_arrays)
 
 
 def encode(message: msgspec.Struct) -> bytes:
@@ -159,6 +182,6 @@ _decoders: dict[type, Any] = {}
 def _decoder(kind: type) -> Any:
     if kind not in _decoders:
         _decoders[kind] = msgspec.msgpack.Decoder(
-            kind, ext_hook=_decode_array, dec_hook=lambda _, value: value
+            kind, ext_hook=_decode_arrays, dec_hook=lambda _, value: value
         )
     return _decoders[kind]

@@ -16,7 +16,7 @@ import numpy as np
 
 from swarm.agents.view import View, price_points, watts
 from swarm.messages import Float, Int
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 ACTION = (
     "charge_share",

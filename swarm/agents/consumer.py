@@ -16,7 +16,7 @@ import numpy as np
 from swarm.agents.view import Interval, View, noisy, price_points, watts
 from swarm.market.orders import BUY, SELL
 from swarm.messages import Float, Int, Meters, no_meters
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 ACTION = ("response_share", "response_price_per_mwh", "catch_up_share", "catch_up_price_per_mwh")
 SIDES = (BUY, BUY, SELL)

@@ -15,7 +15,7 @@ from swarm.agents import battery
 from swarm.agents.view import Interval, View, price_points
 from swarm.market.orders import BUY, SELL
 from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 ACTION = battery.ACTION
 SIDES = (BUY, BUY, SELL)

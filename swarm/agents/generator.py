@@ -17,8 +17,7 @@ import numpy as np
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
 from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
-from swarm.scenario.assets import MAX_COST_STEPS
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import MAX_COST_STEPS, Roster
 
 ACTION = ("commit", *(f"offer_price_{step}_per_mwh" for step in range(1, MAX_COST_STEPS + 1)))
 SIDES = (SELL,) * (1 + MAX_COST_STEPS)

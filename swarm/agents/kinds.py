@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from swarm.agents import consumer, ev, generator, home, solar, storage, wind
 from swarm.agents.view import Interval, View
 from swarm.messages import Float, Int, Meters
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 
 class Kind(Protocol):

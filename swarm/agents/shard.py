@@ -14,7 +14,7 @@ from swarm.errors import RunError
 from swarm.market.orders import MAX_PRICE_MILLI, to_milli
 from swarm.messages import Float, Int, Meters, Notice, Orders, Signal, StepReply, concatenate
 from swarm.rng import uniforms
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 
 @dataclass(frozen=True)
@@ -240,8 +240,12 @@ def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
         roster.fleets[start:stop],
         roster.assets[start:stop],
     )
-    columns = {role: column[start:stop] for role, column in spec.columns.items()}
-    return replace(spec, roster=part, columns=columns)
+    series, columns = {}, {}
+    for role, column in spec.columns.items():
+        # Only the columns its agents use: what does not travel costs nothing.
+        used, columns[role] = np.unique(column[start:stop], return_inverse=True)
+        series[role] = np.ascontiguousarray(spec.series[role][:, used])
+    return replace(spec, roster=part, series=series, columns=columns)
 
 
 def _no_orders() -> Orders:

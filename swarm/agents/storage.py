@@ -10,7 +10,7 @@ from swarm.agents import battery
 from swarm.agents.view import Interval, View
 from swarm.market.orders import BUY, SELL
 from swarm.messages import Float, Int, Meters, no_meters
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 ACTION = battery.ACTION
 SIDES = (BUY, SELL)

@@ -14,7 +14,7 @@ import numpy as np
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
 from swarm.messages import Float, Int, Meters, no_meters
-from swarm.scenario.fleets import Roster
+from swarm.scenario.roster import Roster
 
 ACTION = ("offer_price_per_mwh",)
 SIDES = (SELL,)

@@ -12,7 +12,7 @@ from swarm.market.clearing import MECHANISMS, Clearing
 from swarm.market.orders import SELL, Float, Int, OrderBook, to_milli
 from swarm.market.outside import Connection
 from swarm.market.settlement import settle_energy, settle_imbalance
-from swarm.messages import METER_COLUMNS, Meters, Notice, Orders, StepReply, no_meters
+from swarm.messages import METER_COLUMNS, ORDER_COLUMNS, Meters, Notice, Orders, StepReply, no_meters
 
 
 @dataclass(frozen=True)
@@ -71,15 +71,11 @@ class TickRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Cleared(msgspec.Struct, array_like=True, frozen=True):
-    """What the market says after a tick."""
+    """What the market says of the tick it just cleared."""
 
     tick: int
     price_milli: int | None
     volume_w: int
-    notices: tuple[Notice, ...]
-    """One per host."""
-    record: TickRecord | None
-    """Of the tick before; None at the first."""
 
 
 class Market:
@@ -99,48 +95,22 @@ class Market:
         penalty[-1] = 0
         self._penalty = penalty
 
-    def clear(self, tick: int, replies: Sequence[StepReply]) -> Cleared:
-        """Settle `tick - 1` on its meters, then clear the offers for `tick`."""
-        record = self._settle(tick - 1, replies) if self._open is not None else None
-        if tick >= len(self.spec.price_cap):
-            self._open = None
-            return Cleared(tick, None, 0, self._notices(tick, replies, None, None, record), record)
-        orders = [reply.orders for reply in replies]
-        floor = int(to_milli(self.spec.price_floor))
-        orders.append(self.spec.outside.orders(tick, self.agents, floor))
-        columns = [
-            np.concatenate([getattr(part, name) for part in orders])
-            for name in Orders.__struct_fields__
-        ]
-        # Global agent order, whatever the packing; an agent's own orders keep theirs.
-        order = np.argsort(columns[3], kind="stable")
-        book = OrderBook(*(column[order] for column in columns))
-        clearing = MECHANISMS[self.spec.mechanism](
-            book,
-            price_floor=floor,
-            price_cap=int(to_milli(self.spec.price_cap[tick])),
-            vertical_step=self.spec.vertical_step,
-        )
-        self._open = book, clearing
-        return Cleared(
-            tick,
-            clearing.price,
-            clearing.volume,
-            self._notices(tick, replies, order, clearing, record),
-            record,
-        )
+    def clear(
+        self, tick: int, replies: Sequence[StepReply]
+    ) -> tuple[Cleared, TickRecord | None, tuple[Notice, ...]]:
+        """Settle `tick - 1` on its meters, then clear the offers for `tick`.
 
-    def _notices(
-        self,
-        tick: int,
-        replies: Sequence[StepReply],
-        order: Int | None,
-        clearing: Clearing | None,
-        record: TickRecord | None,
-    ) -> tuple[Notice, ...]:
+        Returns:
+            The clearing, the record of `tick - 1` (None at the first), and a notice per host.
+        """
+        record = self._settle(tick - 1, replies) if self._open is not None else None
+        self._open = None
         none = np.zeros(0, dtype=np.int64)
-        accepted = none
-        if order is not None and clearing is not None:
+        cleared, accepted = Cleared(tick, None, 0), none
+        if tick < len(self.spec.price_cap):
+            order, book, clearing = self._auction(tick, replies)
+            self._open = book, clearing
+            cleared = Cleared(tick, clearing.price, clearing.volume)
             accepted = np.empty_like(clearing.accepted)
             accepted[order] = clearing.accepted
         notices, at = [], 0
@@ -149,7 +119,28 @@ class Market:
             received = none if record is None else record.received_micro[agents]
             notices.append(Notice(tick, accepted[at : at + sent], received))
             at += sent
-        return tuple(notices)
+        return cleared, record, tuple(notices)
+
+    def _auction(
+        self, tick: int, replies: Sequence[StepReply]
+    ) -> tuple[Int, OrderBook, Clearing]:
+        """Put all orders in global agent order and clear; the order is of host by host."""
+        floor = int(to_milli(self.spec.price_floor))
+        orders = [reply.orders for reply in replies]
+        orders.append(self.spec.outside.orders(tick, self.agents, floor))
+        columns = [
+            np.concatenate([getattr(part, name) for part in orders]) for name in ORDER_COLUMNS
+        ]
+        # Whatever the packing; an agent's own orders keep the order it sent them in.
+        order = np.argsort(columns[-1], kind="stable")
+        book = OrderBook(*(column[order] for column in columns))
+        clearing = MECHANISMS[self.spec.mechanism](
+            book,
+            price_floor=floor,
+            price_cap=int(to_milli(self.spec.price_cap[tick])),
+            vertical_step=self.spec.vertical_step,
+        )
+        return order, book, clearing
 
     def _settle(self, tick: int, replies: Sequence[StepReply]) -> TickRecord:
         assert self._open is not None

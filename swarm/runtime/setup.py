@@ -16,7 +16,8 @@ from swarm.grid.operator import OperatorSpec
 from swarm.market.auctioneer import MarketSpec
 from swarm.market.outside import Connection
 from swarm.scenario.events import CloudFront, LoadStep, Maintenance, Outage, PriceSpike
-from swarm.scenario.fleets import Roster, rosters
+from swarm.scenario.fleets import rosters
+from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 from swarm.world.world import World
 

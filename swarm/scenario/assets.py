@@ -10,6 +10,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from swarm.scenario.roster import MAX_COST_STEPS
+
 Kind = Literal["consumer", "ev", "generator", "home", "solar", "storage", "wind"]
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -17,7 +19,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 HourOfDay = Annotated[float, Field(ge=0, lt=24)]
 ProfileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-MAX_COST_STEPS = 5
 
 
 class Model(BaseModel):

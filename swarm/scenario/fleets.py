@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from swarm.errors import UsageError
 from swarm.rng import uniforms
 from swarm.scenario.assets import ASSETS
 from swarm.scenario.draws import parse_draw
+from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Choice, Fleet, Normal, Scenario, Uniform
-
-
-@dataclass(frozen=True)
-class Roster:
-    """All agents of one kind, ordered by id.
-
-    Attributes:
-        kind: the agent kind.
-        first: global index of its first agent; kinds follow each other in alphabetical order.
-        ids: agent ids.
-        fleets: fleet name of each agent.
-        assets: validated parameters of each agent, as plain dicts.
-    """
-
-    kind: str
-    first: int
-    ids: tuple[str, ...]
-    fleets: tuple[str, ...]
-    assets: tuple[dict[str, Any], ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def column(self, name: str, missing: float = np.nan) -> np.ndarray:
-        """One numeric parameter of all agents, float64 (n,); `missing` stands for None."""
-        values = (asset[name] for asset in self.assets)
-        return np.array([missing if v is None else v for v in values], dtype=np.float64)
 
 
 def rosters(scenario: Scenario) -> tuple[Roster, ...]:

@@ -193,7 +193,8 @@ def _path_of(detail: ErrorDetails) -> NodePath:
     path = detail["loc"]
     if len(path) > 2 and path[0] == "events":
         path = path[:2] + path[3:]  # events, index, type of event, field
-    return path[:-1] if path and path[-1] == "[key]" else path
+    marked = path[-1:] == ("[key]",) and detail["type"] != "extra_forbidden"
+    return path[:-1] if marked else path
 
 
 def _owner(path: NodePath, root: type[Model], data: object) -> tuple[type[Model], ...]:

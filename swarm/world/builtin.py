@@ -9,9 +9,10 @@
 | flat | 1 | 1 |
 | daily_price | 1 | outside price over its mean, always positive |
 
-Clock-bound series follow the local clock of the run, the UTC offset of its start: no daylight
-saving, and no public holidays. Nothing here is heavy to import; pvlib and scipy are loaded when a
-series that needs them is made, not when it comes from the cache.
+The load profiles keep the seasons of Germany; h0 is the published one, without the yearly swing
+that its dynamisation adds. Clock-bound series follow the local clock of the run, which is the UTC
+offset of its start: no daylight saving, and no public holidays. Nothing here is slow to import;
+pvlib and scipy are loaded when a series that needs them is made, not when it comes from the cache.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from swarm.world.weather import FloatArray, Timeline
 
 __all__ = ["BUILTIN_SERIES", "builtin_series", "default_cache"]
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 """Goes into every cache key: raise it with any change of values."""
 
 BDEW_PROFILES = ("h0", "g0", "g1", "g2", "g3", "g4", "g5", "g6", "l0")
@@ -218,9 +219,9 @@ def _bdew(name: str, timeline: Timeline) -> FloatArray:
     first_minute = math.floor((timeline.start_s + timeline.utc_offset_s) / 60)
     starts = first_minute + timeline.tick_minutes * np.arange(timeline.ticks)
     if timeline.tick_minutes < QUARTER_MINUTES:
-        middles = (starts + timeline.tick_minutes / 2) / QUARTER_MINUTES - 0.5
-        before = np.floor(middles).astype(np.int64)
-        share = middles - before
+        half_minutes = 2 * starts + timeline.tick_minutes - QUARTER_MINUTES  # from a first middle
+        before, share = np.divmod(half_minutes, 2 * QUARTER_MINUTES)
+        share = share / (2 * QUARTER_MINUTES)
         return (1 - share) * _quarters(table, before) + share * _quarters(table, before + 1)
     # The longest piece that never straddles two quarter hours.
     piece = math.gcd(timeline.tick_minutes, QUARTER_MINUTES, first_minute % QUARTER_MINUTES)

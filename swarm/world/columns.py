@@ -24,6 +24,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEAR_2, _YEAR_9999 = (
+    (datetime(year, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(microseconds=1) for year in (2, 9999)
+)
 _PARQUET_MAGIC = b"PAR1"
 _OFFSET = r"(Z|[+-]\d\d(:?\d\d)?)$"
 _TIME_AND_OFFSET = r":\d\d(\.\d+)?" + _OFFSET
@@ -78,6 +81,8 @@ def csv_header(path: Path) -> list[str]:
         raise UsageError(f"--data {path}: is not CSV text in UTF-8") from None
     if not any(name.strip() for name in header):
         raise UsageError(f"--data {path}: its first line has no column names")
+    if any("\n" in name or "\r" in name for name in header):
+        raise UsageError(f"--data {path}: a name in its first line is not closed by a quote")
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise UsageError(f"--data {path}: its columns are not separated by commas: {header[0]!r}")
     return header
@@ -155,11 +160,6 @@ def _one_array(column: pa.ChunkedArray) -> pa.Array:
     return pc.utf8_trim_whitespace(array) if pa.types.is_string(array.type) else array
 
 
-def _as_int(array: pa.Array) -> IntArray:
-    numbers: IntArray = array.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    return numbers
-
-
 def _cast_times(where: str, text: pa.Array, kind: Any, original: pa.Array) -> pa.Array:
     """Parse text as times of type `kind`; the first that is none is refused with its row."""
     try:
@@ -196,7 +196,7 @@ def read_times(where: str, column: pa.ChunkedArray, timezone: str | None) -> Tim
             utc = _cast_times(where, array, utc_type, array)
             bare = pc.replace_substring_regex(array, _OFFSET, "")
             local = _cast_times(where, bare, local_type, array)
-            return _with_offsets(where, _as_int(utc), _as_int(local), timezone)
+            return _times(where, utc, utc, local, timezone)
         if pc.any(with_offset).as_py():
             row = with_offset.index(False).as_py()
             raise UsageError(
@@ -207,7 +207,7 @@ def read_times(where: str, column: pa.ChunkedArray, timezone: str | None) -> Tim
     elif pa.types.is_timestamp(array.type) and array.type.tz is not None:
         local = pc.local_timestamp(array).cast(local_type, safe=False)
         utc = array.cast(utc_type, safe=False)
-        return _with_offsets(where, _as_int(utc), _as_int(local), timezone)
+        return _times(where, utc, utc, local, timezone)
     elif pa.types.is_timestamp(array.type) or pa.types.is_date(array.type):
         local = array.cast(local_type, safe=False)
     else:
@@ -226,12 +226,21 @@ def read_times(where: str, column: pa.ChunkedArray, timezone: str | None) -> Tim
         raise UsageError(
             f"data.timezone: no time zone {timezone!r}; expected an IANA name, as Europe/Berlin"
         ) from None
-    return Times(_as_int(utc), _as_int(latest), _as_int(local))
+    return _times(where, utc, latest, local, None)
 
 
-def _with_offsets(where: str, utc: IntArray, local: IntArray, timezone: str | None) -> Times:
-    unused = f"{where}: its times have UTC offsets; data.timezone {timezone} is not used"
-    return Times(utc, utc, local, () if timezone is None else (unused,))
+def _times(
+    where: str, utc: pa.Array, latest: pa.Array, local: pa.Array, unused_timezone: str | None
+) -> Times:
+    """Arrow timestamps as `Times`; years that no calendar here can show are refused."""
+    first, last, shown = (
+        array.cast(pa.int64()).to_numpy(zero_copy_only=False) for array in (utc, latest, local)
+    )
+    outside = (first < _YEAR_2) | (first >= _YEAR_9999)
+    if outside.any():
+        raise UsageError(f"{where}: row {int(outside.argmax()) + 1} is not in the years 2 to 9998")
+    note = f"{where}: its times have UTC offsets; data.timezone {unused_timezone} is not used"
+    return Times(first, last, shown, () if unused_timezone is None else (note,))
 
 
 def read_numbers(where: str, column: pa.ChunkedArray) -> tuple[pa.Array, FloatArray]:

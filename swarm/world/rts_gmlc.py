@@ -133,7 +133,7 @@ def read_rts_gmlc(
     series |= {name: np.zeros((count, 1)) for name in idle}
     agents = units.agents | {"loads": loads}
     fleets = tuple(
-        Fleet(name=fleet, kind=kind, agents=tuple(agents[fleet]))
+        Fleet(name=fleet, kind=kind, count=None, agents=tuple(agents[fleet]))
         for fleet, kind in KIND_OF_FLEET.items()
         if agents.get(fleet)
     )
@@ -157,7 +157,7 @@ def _series_file(base: Path, fleet: str) -> Path | None:
     folder, ending = _FILES[fleet]
     for resolution in PERIODS_PER_DAY:
         wanted = f"timeseries_data_files/{folder}/{resolution}_{ending}.csv".lower()
-        for path in sorted(base.glob("*/*/*.csv")):
+        for path in sorted(base.glob("timeseries_data_files/*/*.csv")):
             if path.relative_to(base).as_posix().lower() == wanted:
                 return path
     return None
@@ -195,7 +195,7 @@ def _loads(base: Path, sources: list[_Source], notes: list[str]) -> list[Paramet
     for row in rows:
         area = row.cells["Area"]
         parameters = {
-            "load_mw": row.number("MW Load") / total[area] * peak[area],
+            "load_mw": row.number("MW Load") * peak[area] / total[area],
             "flexible_mw": 0.0,
             "profile": f"load-region-{area}",
         }
@@ -273,7 +273,8 @@ def _read_source(
             f"days of {periods} periods (cut off?)"
         )
     step = DAY_US // periods
-    notes.append(f"{label}: {len(columns)} series in steps of {length(step)}")
+    instead = "" if periods == PERIODS_PER_DAY["REAL_TIME"] else ", as there is no REAL_TIME file"
+    notes.append(f"{label}: {len(columns)} series in steps of {length(step)}{instead}")
     unused = [name for name in header if name not in asked_by]
     if unused:
         notes.append(f"{label}: not in SourceData and so not used: {', '.join(unused)}")
@@ -287,15 +288,16 @@ def _bad_cell(where: str, path: Path, columns: list[str]) -> UsageError:
     table = read_csv(path, dict.fromkeys(columns, pa.string()))
     for column in columns:
         raw, numbers = read_numbers(f"{where}: column {column!r}", table.column(column))
-        whole = column not in _TIME_COLUMNS
-        bad = np.isnan(numbers) | ((numbers % 1 != 0) & (not whole))
+        whole = column in _TIME_COLUMNS
+        bad = np.isnan(numbers) | ((numbers % 1 != 0) & whole)
         if bad.any():
             row = int(bad.argmax())
             stamp = "-".join(str(table.column(name)[row]) for name in _TIME_COLUMNS[:3])
+            cell = raw[row].as_py()
             return UsageError(
                 f"{where}: row {row + 1} ({stamp} period {table.column('Period')[row]}): column "
-                f"{column!r} is {raw[row].as_py() or 'empty'!r}; expected a "
-                f"{'number' if whole else 'whole number'}"
+                f"{column!r} is {'empty' if cell is None else repr(cell)}; expected a "
+                f"{'whole number' if whole else 'number'}"
             )
     return UsageError(f"{where}: a cell could not be read as a number")
 

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from swarm.errors import UsageError, nearest
-from swarm.scenario.assets import ASSETS, MAX_COST_STEPS, Kind
+from swarm.scenario.assets import ASSETS, Kind
 from swarm.scenario.schema import AgentName, Condenser
 from swarm.world.columns import check_columns, check_file, csv_header
 
@@ -46,12 +46,13 @@ KIND_OF_FLEET: dict[str, Kind] = {
     "storage": "storage",
     "loads": "consumer",
 }
+_POINTS = 5  # of the heat-rate curve in gen.csv
 _GEN_COLUMNS = (
     *("GEN UID", "Unit Type", "PMax MW", "PMin MW", "Min Down Time Hr", "Min Up Time Hr"),
     *("Ramp Rate MW/Min", "Start Heat Cold MBTU", "Start Heat Warm MBTU", "Non Fuel Start Cost $"),
     *("MTTF Hr", "MTTR Hr", "Fuel Price $/MMBTU", "HR_avg_0", "VOM", "Emissions CO2 Lbs/MMBTU"),
-    *(f"Output_pct_{point}" for point in range(MAX_COST_STEPS)),
-    *(f"HR_incr_{point}" for point in range(1, MAX_COST_STEPS)),
+    *(f"Output_pct_{point}" for point in range(_POINTS)),
+    *(f"HR_incr_{point}" for point in range(1, _POINTS)),
     *("Inertia MJ/MW", "Base MVA", "Pump Load MW", "Storage Roundtrip Efficiency"),
 )
 _STORAGE_COLUMNS = ("GEN UID", "Storage", "Max Volume GWh", "Initial Volume GWh", "position")
@@ -205,7 +206,7 @@ def _cost_steps(row: Row) -> list[Parameters]:
     co2_kg = row.number("Emissions CO2 Lbs/MMBTU") * KG_PER_LB
     steps: list[Parameters] = []
     reached, last = 0.0, "Output_pct_0"
-    for point in range(MAX_COST_STEPS):
+    for point in range(_POINTS):
         column = f"Output_pct_{point}"
         if row.cells[column] in ("", "NA"):
             continue

@@ -29,6 +29,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 PRICE_SERIES = "outside_price"
+SECOND_US = 1_000_000
 _SPANS_SHOWN = 6
 # Currencies (ISO 4217) in which electricity prices are published.
 _CURRENCY = re.compile(
@@ -218,6 +219,11 @@ def _place(
     if len(stamps) < 2:
         raise UsageError(f"{time_column}: {len(stamps)} usable rows; at least 2 are needed")
     step = _own_step(stamps, window)
+    if step < SECOND_US:
+        raise UsageError(
+            f"{time_column}: its times are {length(step)} apart; expected a step of one second or "
+            "more"
+        )
     shift = step if data.timestamp_is == "interval_end" else 0
     _refuse_unclear(time_column, times, unclear, data, window, step, shift)
 

@@ -119,7 +119,8 @@ TEMPERATURE_DIURNAL_C = 4.0
 TEMPERATURE_PEAK_HOUR = 15.0
 LAPSE_C_PER_M = 0.0065  # ISO 2533 standard atmosphere
 
-# PVWatts version 5 (Dobos, NREL/TP-6A20-62641, 2014), premium modules, default ratio and inverter.
+# PVWatts version 5 (Dobos, NREL/TP-6A20-62641, 2014) with its premium modules and its inverter; 1.2
+# kW of modules per kW of inverter is the present default of its web edition.
 DC_AC_RATIO = 1.2
 INVERTER_EFFICIENCY = 0.96
 POWER_TEMPERATURE_PER_C = -0.0035
@@ -295,7 +296,7 @@ def farm_power(speed_m_per_s: FloatArray) -> FloatArray:
         speed = speeds + SPEED_SPREAD_M_PER_S * offset
         cube = (speed**3 - CUT_IN_M_PER_S**3) / (RATED_M_PER_S**3 - CUT_IN_M_PER_S**3)
         farm += weight * np.where(speed <= CUT_OUT_M_PER_S, np.clip(cube, 0.0, 1.0), 0.0)
-    return np.interp(speed_m_per_s, speeds, farm)
+    return np.interp(speed_m_per_s, speeds, np.minimum(farm, 1.0))  # the sum may round above 1
 
 
 def usual_temperature(site: Site, unix_s: FloatArray) -> FloatArray:

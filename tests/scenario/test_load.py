@@ -14,6 +14,7 @@ from swarm.errors import UsageError
 from swarm.scenario import load
 from swarm.scenario.load import Loaded, load_scenario, scenario_yaml
 from swarm.scenario.schema import Scenario
+from swarm.scenario.yaml_reader import parse_document
 
 BASE = """\
 name: base
@@ -179,6 +180,8 @@ def test_builtin_folder_prefers_the_package_and_ignores_the_cwd(
 
 
 def test_every_builtin_scenario_is_valid_and_named_as_its_file() -> None:
+    if not load.available():
+        pytest.skip("no built-in scenarios beside the package")
     for name in load.available():
         assert load_scenario(name).scenario.name == name
 
@@ -224,8 +227,41 @@ def test_events_outside_the_file_s_own_run_are_an_error_even_in_a_shorter_one(fi
 
 
 def test_a_price_spike_on_an_island_is_told(file: Path) -> None:
-    (note,) = loaded(file, BASE.replace("outside: {import_limit_mw: 10, export_limit_mw: 4}\n", "")).notes
+    island = BASE.replace("outside: {import_limit_mw: 10, export_limit_mw: 4}\n", "")
+    (note,) = loaded(file, island).notes
     assert "events[0] (price_spike) has no effect" in note
+
+
+ODD = st.sampled_from(
+    [None, True, -1, 0, 2.5, 1e308, float("nan"), "", "x", "18:00", [], [None], {}, {"x": 1}]
+    + [{"uniform": [0, 1]}, {"choice": [1, "a"]}, {"type": "outage"}, "9999-12-31T23:59:00Z"]
+)
+
+
+def paths_in(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of all nodes but the root."""
+    items: list[Any] = list(node.items()) if isinstance(node, dict) else []
+    if isinstance(node, list):
+        items = list(enumerate(node))
+    return [p for key, item in items for p in ((*path, key), *paths_in(item, (*path, key)))]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_any_value_anywhere_gives_a_scenario_or_problems_in_words(data: st.DataObject) -> None:
+    raw = parse_document(BASE.encode(), "base").data
+    for _ in range(data.draw(st.integers(1, 3))):
+        *parents, last = data.draw(st.sampled_from(paths_in(raw)))
+        node: Any = raw
+        for part in parents:
+            node = node[part]
+        key = last if isinstance(node, list) or data.draw(st.booleans()) else "[key]"
+        node[key] = data.draw(ODD)
+    scenario, problems = load.validate(raw)
+    assert (scenario is None) <= bool(problems)
+    for problem in problems:
+        assert "Input should" not in str(problem)  # pydantic's words, not ours
+        assert "Value error" not in str(problem)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.sampled_from(

@@ -50,7 +50,8 @@ def solar_elevation_deg(site: Site, unix_s: FloatArray) -> FloatArray:
     latitude = math.radians(site.latitude)
     sine = np.sin(latitude) * np.sin(declination)
     sine += np.cos(latitude) * np.cos(declination) * np.cos(angle)
-    return np.degrees(np.arcsin(sine))
+    elevation: FloatArray = np.degrees(np.arcsin(sine))
+    return elevation
 
 
 def clear_kwh_per_kwp(site: Site, line: Timeline) -> float:
@@ -172,7 +173,7 @@ def test_yield_of_a_year_against_published(berlin_year: dict[str, FloatArray]) -
 
 def test_sites_share_the_weather_only_in_part(berlin_year: dict[str, FloatArray]) -> None:
     for name in ("wind", "temperature"):
-        matrix = np.corrcoef(berlin_year[name].T)
+        matrix = np.asarray(np.corrcoef(berlin_year[name].T))
         off_diagonal = matrix[np.triu_indices(3, k=1)]
         assert (off_diagonal > 0.3).all()
         assert (off_diagonal < 0.995).all()
@@ -266,7 +267,7 @@ def test_wind_speed_has_the_weibull_distribution() -> None:
     z = np.linspace(-6, 6, 49)
     scale = 7.5 / math.gamma(1.5)
     expected = stats.weibull_min.isf(stats.norm.sf(z), 2.0, scale=scale)
-    np.testing.assert_allclose(weather.weibull_speed(z), expected, rtol=1e-9)
+    np.testing.assert_allclose(weather.weibull_speed(z), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_farm_power_curve() -> None:
@@ -279,9 +280,9 @@ def test_farm_power_curve() -> None:
     assert power[speed > 28].max() < 0.002
     assert (np.diff(power[speed <= 20]) >= 0).all()
     assert np.abs(np.diff(power)).max() < 0.005  # per 0.01 m/s: no step anywhere
-    # Half the rated speed carries an eighth of the wind's power; turbines do better than the
-    # whole farm's cube, by the spread of their speeds.
-    assert power[600] == pytest.approx(0.125, abs=0.03)
+    # Half the rated speed carries an eighth of the power: (6^3 - 3^3) / (12^3 - 3^3) = 0.111 for
+    # one turbine, a little more over the spread of a farm's speeds.
+    assert power[600] == pytest.approx(0.118, abs=0.01)
 
 
 def test_ticks_of_whole_steps_see_the_same_weather() -> None:

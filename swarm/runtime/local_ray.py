@@ -1,0 +1,40 @@
+"""The environment of a Ray on this machine, set before ray is imported: Ray reads it only then."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+
+def prepare(address: str | None) -> str | None:
+    """Choose the cluster, and set Ray's environment where it is one of our own.
+
+    A local Ray gets token authentication with a token of its own, so that no file in the home
+    folder decides or is written; no usage statistics; and workers at normal priority. What the
+    user has set stays as it is. Ray in use in this process already is left alone.
+
+    Args:
+        address: what `--address` says.
+
+    Returns:
+        The address to connect to: the given one, Ray's own RAY_ADDRESS (set inside a Ray job), or
+        None for a Ray on this machine.
+    """
+    address = address or os.environ.get("RAY_ADDRESS") or None
+    if address is None and "ray" not in sys.modules:
+        settings = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+            # Ray prints notices of its own to stdout, where only data belongs.
+            "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+            # Despite its name this decides everywhere whether nodes use the loopback address.
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        }
+        if "RAY_AUTH_MODE" not in os.environ:
+            settings["RAY_AUTH_MODE"] = "token"
+            settings["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        for name, value in settings.items():
+            os.environ.setdefault(name, value)
+    return address

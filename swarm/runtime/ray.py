@@ -1,0 +1,288 @@
+"""The Ray engine: hosts, market and operator as Ray actors. The only module that imports ray.
+
+Small replies travel as bytes through the driver, which never decodes them; large ones as object
+references straight from host to market, where the driver's copy would cost more than the object
+store (measured: from about 100 KB a host). Task events are off: they cost a third of a tick.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from swarm.agents.shard import Host, ShardSpec
+from swarm.errors import RunError, SwarmError, UsageError
+from swarm.grid.operator import Operated, Operator, OperatorSpec
+from swarm.loop import Closed
+from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
+from swarm.messages import Notice, Signal, StepReply, decode, encode
+
+REFERENCE_FROM_AGENTS = 400
+"""Agents per host from which replies travel as references: about 250 bytes an agent and tick."""
+ACTORS_PER_CPU = 4
+ACTOR_OPTIONS = {"num_cpus": 0.01, "max_restarts": 0, "max_task_retries": 0}
+CONNECT_SECONDS = 5.0
+
+Started = Callable[[int, int], None]
+
+
+class _HostActor:
+    """`Host` behind bytes."""
+
+    def __init__(self, specs: Sequence[ShardSpec], path: Sequence[str]) -> None:
+        sys.path += [entry for entry in path if entry not in sys.path]
+        self._host = Host(specs)
+
+    def ready(self) -> int:
+        """Answers once the host exists, with its process id."""
+        return os.getpid()
+
+    def step(self, signal: bytes, notice: bytes | None) -> bytes:
+        """See `Host.step`."""
+        told = None if notice is None else decode(notice, Notice)
+        return encode(self._host.step(decode(signal, Signal), told))
+
+
+class _MarketActor:
+    """`Market` behind bytes: the clearing, the record, then one notice per host."""
+
+    def __init__(self, spec: MarketSpec) -> None:
+        self._market = Market(spec)
+
+    def clear(self, tick: int, *replies: bytes) -> tuple[bytes, ...]:
+        """See `Market.clear`."""
+        cleared, record, notices = self._market.clear(
+            tick, [decode(reply, StepReply) for reply in replies]
+        )
+        written = b"" if record is None else encode(record)
+        return (encode(cleared), written, *(encode(notice) for notice in notices))
+
+
+class _OperatorActor:
+    """`Operator` behind bytes."""
+
+    def __init__(self, spec: OperatorSpec) -> None:
+        self._operator = Operator(spec)
+
+    def operate(self, tick: int, last_price: float, *replies: bytes) -> bytes:
+        """See `Operator.operate`."""
+        decoded = [decode(reply, StepReply) for reply in replies]
+        return encode(self._operator.operate(tick, last_price, decoded))
+
+
+class Cluster:
+    """A connection to Ray: to a running cluster, to the one this process already uses, or local."""
+
+    def __init__(self, address: str | None) -> None:
+        """Connect, or start Ray on this machine (loopback, no dashboard) where `address` is None.
+
+        Raises:
+            UsageError: where no cluster answers at `address`.
+        """
+        self.owned = not ray.is_initialized()
+        if not self.owned:
+            return
+        quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
+        if address is not None:
+            _probe(address)
+            try:
+                ray.init(address=address, **quiet)
+            except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+                raise UsageError(_no_cluster(address, str(error).splitlines()[0])) from None
+            return
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                configure_logging=True,
+                **quiet,
+            )
+        except Exception as error:
+            self.close()
+            raise RunError(
+                f"Ray did not start on this machine: {error}\n"
+                "hint: `swarm doctor` checks Ray; `--engine inline` runs without it"
+            ) from None
+
+    @property
+    def cpus(self) -> int:
+        """CPUs of the cluster, at least 1."""
+        return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+    def hosts_for(self, agents: int) -> int | None:
+        """Hosts that `agents_per_actor: auto` means; None: every agent gets its own actor."""
+        return None if agents <= ACTORS_PER_CPU * self.cpus else self.cpus
+
+    def close(self) -> None:
+        """Disconnect, and stop Ray where it was started here."""
+        if self.owned and ray.is_initialized():
+            ray.shutdown()
+
+
+class RayEngine:
+    """Runs each host, the market and the operator in an actor of its own."""
+
+    def __init__(
+        self,
+        market: MarketSpec,
+        operator: OperatorSpec,
+        hosts: Sequence[Sequence[ShardSpec]],
+        started: Started,
+    ) -> None:
+        """Start the actors, telling `started(ready, all)` as they come up."""
+        self._names = [_describe(specs) for specs in hosts]
+        self._actors: list[Any] = []
+        with _translated():
+            self._market = _actor(_MarketActor).remote(market)
+            self._operator = _actor(_OperatorActor).remote(operator)
+            host = _actor(_HostActor, scheduling_strategy="SPREAD")
+            for specs in hosts:
+                self._actors.append(host.remote(tuple(specs), sys.path))
+            self.process_ids = _wait([actor.ready.remote() for actor in self._actors], started)
+        largest = max((len(agents) for agents in market.host_agents), default=0)
+        self._by_reference = largest >= REFERENCE_FROM_AGENTS
+        self._pending: list[Any] = []
+
+    def first_signal(self) -> Signal:
+        """The operator's signal for tick 0."""
+        with _translated():
+            operated: bytes = ray.get(self._operator.operate.remote(-1, np.nan))
+        return decode(operated, Operated).signal
+
+    def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
+        """Start the step of every host."""
+        told = [None] * len(self._actors) if notices is None else notices
+        data = encode(signal)
+        self._pending = [
+            actor.step.remote(data, notice)
+            for actor, notice in zip(self._actors, told, strict=True)
+        ]
+
+    def gather(self) -> Sequence[Any]:
+        """Replies of all hosts: bytes, or references the driver never opens."""
+        if self._by_reference:
+            return self._pending
+        with _translated(self._names, self._pending):
+            replies: list[bytes] = ray.get(self._pending)
+        return replies
+
+    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
+        """Clear `tick` and operate `tick - 1` at the same time."""
+        parts = 2 + len(self._actors)
+        with _translated(self._names, self._pending):
+            operating = self._operator.operate.remote(tick, last_price, *replies)
+            if self._by_reference:
+                cleared, record, *notices = self._market.clear.options(num_returns=parts).remote(
+                    tick, *replies
+                )
+                told: bytes = ray.get(cleared)
+            else:
+                told, record, *notices = ray.get(self._market.clear.remote(tick, *replies))
+            operated: bytes = ray.get(operating)
+        return Closed(decode(told, Cleared), decode(operated, Operated), notices, record)
+
+    def fetch(self, record: Any) -> TickRecord:
+        """The record behind a handle."""
+        with _translated():
+            data: bytes = ray.get(record) if self._by_reference else record
+        return decode(data, TickRecord)
+
+    def stop(self) -> None:
+        """End the actors."""
+        for actor in (*self._actors, self._market, self._operator):
+            with contextlib.suppress(Exception):
+                ray.kill(actor)
+        self._actors = []
+
+
+def check(address: str | None) -> dict[str, Any]:
+    """Connect to Ray once and describe it; for `swarm doctor`.
+
+    Raises:
+        SwarmError: where Ray cannot be reached or started.
+    """
+    cluster = Cluster(address)
+    try:
+        nodes = [node for node in ray.nodes() if node["Alive"]]
+        return {"version": ray.__version__, "cpus": cluster.cpus, "nodes": len(nodes)}
+    finally:
+        cluster.close()
+
+
+def _actor(plain: type, **options: Any) -> Any:
+    remote = ray.remote(plain)
+    return remote.options(**ACTOR_OPTIONS, **options, enable_task_events=False)
+
+
+def _wait(refs: list[Any], started: Started) -> list[int]:
+    waiting = list(refs)
+    started(0, len(refs))
+    while waiting:
+        done, waiting = ray.wait(waiting, num_returns=1, timeout=1.0)
+        if done:
+            # A constructor that failed is told at once, not when all others are up.
+            ray.get(done)
+        started(len(refs) - len(waiting), len(refs))
+    answers: list[int] = ray.get(refs)
+    return answers
+
+
+def _describe(specs: Sequence[ShardSpec]) -> str:
+    return ", ".join(f"{len(spec.roster)} {spec.roster.kind}" for spec in specs)
+
+
+def _probe(address: str) -> None:
+    """Refuse a host:port at which nothing listens, before Ray waits for it in silence."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(_no_cluster(address, str(error))) from None
+
+
+def _no_cluster(address: str, why: str) -> str:
+    return (
+        f"--address {address}: no Ray cluster answers ({why}); start one with "
+        "`ray start --head`, or leave --address away to run on this machine"
+    )
+
+
+@contextlib.contextmanager
+def _translated(names: Sequence[str] = (), pending: Sequence[Any] = ()) -> Iterator[None]:
+    """Turn Ray's errors into ours: our own from inside an actor, a dead actor into its name."""
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, SwarmError):
+            raise error.cause from None
+        raise RunError(f"a Ray actor failed:\n{error}") from error
+    except RayActorError as error:
+        dead = [name for name, ref in zip(names, pending, strict=False) if _failed(ref)]
+        who = f"the host of {dead[0]}" if dead else "an actor"
+        raise RunError(f"{who} died: {str(error).splitlines()[0]}") from error
+    except RayError as error:
+        raise RunError(f"Ray failed: {error}") from error
+
+
+def _failed(ref: Any) -> bool:
+    try:
+        ray.get(ref, timeout=0)
+    except RayActorError:
+        return True
+    except RayError:
+        return False
+    return False
+
+
+__all__ = ["Cluster", "RayEngine", "check"]
