@@ -41,6 +41,10 @@ class Battery:
     initial_mwh: Float
     buy_quantile: Float
     sell_quantile: Float
+    buy_price_per_mwh: Float
+    """NaN: the quantile decides."""
+    sell_price_per_mwh: Float
+    """NaN: the quantile decides."""
 
 
 def build(roster: Roster) -> Battery:
@@ -60,6 +64,8 @@ def build(roster: Roster) -> Battery:
         initial_mwh=energy * roster.column("initial_state_of_charge"),
         buy_quantile=roster.column("buy_quantile"),
         sell_quantile=roster.column("sell_quantile"),
+        buy_price_per_mwh=roster.column("buy_price_per_mwh"),
+        sell_price_per_mwh=roster.column("sell_price_per_mwh"),
     )
 
 
@@ -105,15 +111,20 @@ def wear_micro(p: Battery, power_w: Int, hours: float) -> Int:
 
 
 def heuristic(p: Battery, view: View) -> Float:
-    """The quantile rule as an action, (n, 4); stands still while no price is known."""
+    """The price rule as an action, (n, 4); by quantile it stands still while no price is known."""
     points = price_points(view.signal)
-    action = np.ones((len(p.energy_mwh), len(ACTION)))
-    if len(points) == 0:
-        return action * 0.0
-    buy = np.quantile(points, p.buy_quantile)
-    action[:, 1] = buy
-    action[:, 3] = np.maximum(np.quantile(points, p.sell_quantile), break_even(p, buy))
-    return action
+    known = points if len(points) else np.full(1, np.nan)
+    buy = _given(p.buy_price_per_mwh, np.quantile(known, p.buy_quantile))
+    sell = np.maximum(np.quantile(known, p.sell_quantile), break_even(p, buy))
+    sell = _given(p.sell_price_per_mwh, sell)
+    charges, discharges = np.isfinite(buy), np.isfinite(sell)
+    return np.column_stack(
+        [charges, np.where(charges, buy, 0.0), discharges, np.where(discharges, sell, 0.0)]
+    )
+
+
+def _given(price: Float, otherwise: Float) -> Float:
+    return np.where(np.isnan(price), otherwise, price)
 
 
 def random(p: Battery, view: View) -> Float:

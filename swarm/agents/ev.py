@@ -39,7 +39,8 @@ class State:
     """n vehicles."""
 
     stored_mwh: Float
-    away: np.ndarray
+    away: np.ndarray | None
+    """bool (n,); None before the first interval, which nobody leaves or comes back in."""
 
 
 def build(roster: Roster) -> Parameters:
@@ -61,8 +62,8 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 
 
 def start(p: Parameters) -> State:
-    """At home with the initial charge; one that should be away leaves in the first tick."""
-    return State(p.battery.initial_mwh.copy(), np.zeros(len(p.trip_mwh), dtype=bool))
+    """With the initial charge, wherever they are."""
+    return State(p.battery.initial_mwh.copy(), None)
 
 
 def connected(p: Parameters, hour_of_day: float) -> np.ndarray:
@@ -134,7 +135,8 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     """Charge or discharge while plugged in; count what is missing at departure."""
     meters = no_meters(len(s.stored_mwh))
     here = connected(p, interval.hour_of_day)
-    leaves, returns = ~here & ~s.away, here & s.away
+    away = ~here if s.away is None else s.away
+    leaves, returns = ~here & ~away, here & away
     meters["missed_mwh"] = np.where(leaves, np.maximum(0.0, p.required_mwh - s.stored_mwh), 0.0)
     meters["trip_mwh"] = np.where(returns, np.minimum(p.trip_mwh, s.stored_mwh), 0.0)
     s.stored_mwh = s.stored_mwh - meters["trip_mwh"]

@@ -3,9 +3,11 @@
 Commitment heuristic: a unit runs where the known price forecast pays for its start over its least
 up time, and stops where standing still over its least down time is cheaper than a restart: the
 price-taker's self-commitment, the problem that Arroyo and Conejo solve exactly (Optimal response
-of a thermal unit to an electricity spot market, IEEE Trans. Power Systems 15, 2000). Running, it
-offers its least output at the floor and each cost step at its cost, which is optimal for a
-price-taker under a uniform price.
+of a thermal unit to an electricity spot market, IEEE Trans. Power Systems 15, 2000). The forecast
+prices each unit at its full-load average cost (`commitment_cost`), so the units it needs are those
+that it pays: commitment by priority list (Wood, Wollenberg, Sheble: Power Generation, Operation,
+and Control, 3rd ed., ch. 4). Running, a unit offers its least output at the floor and each cost
+step at its cost, which is optimal for a price-taker under a uniform price.
 """
 
 from __future__ import annotations
@@ -144,17 +146,39 @@ def random(p: Parameters, s: State, view: View) -> Float:
     return np.column_stack([np.ones(len(cost)), cost + markup])
 
 
+def free_to_switch(p: Parameters) -> np.ndarray:
+    """bool (n,): nothing binds the unit to run, so it always stands ready."""
+    return (p.min_output_mw == 0) & (p.start_cost == 0)
+
+
+def commitment_cost(p: Parameters) -> tuple[Float, Float]:
+    """What the forecast prices each step at: cost per MWh without CO2, and kg CO2 per MWh.
+
+    The full-load average with the start spread over the least up time; for units that are free
+    to switch, the cost of each step, (n, MAX_COST_STEPS) each.
+    """
+    width = np.diff(p.step_end_mw, axis=1, prepend=0.0)
+    capacity = np.maximum(p.capacity_mw, 1e-9)
+    cost = (width * p.step_cost_per_mwh).sum(axis=1) / capacity
+    cost += p.start_cost / (capacity * np.maximum(p.min_up_hours, 1.0))
+    emissions = (width * p.step_emissions_kg_per_mwh).sum(axis=1) / capacity
+    free = free_to_switch(p)[:, None]
+    return (
+        np.where(free, p.step_cost_per_mwh, cost[:, None]),
+        np.where(free, p.step_emissions_kg_per_mwh, emissions[:, None]),
+    )
+
+
 def _wants_to_run(p: Parameters, s: State, view: View, cost: Float) -> np.ndarray:
     """bool (n,): running pays over the hours the unit would be bound to the choice."""
-    free = (p.min_output_mw == 0) & (p.start_cost == 0)
-    forecast = view.signal.price_forecast.copy()
-    if np.isfinite(view.signal.price_per_mwh):
-        forecast[0] = max(forecast[0], view.signal.price_per_mwh)
-    profit = _hourly_profit(p, cost, forecast)
+    profit = _hourly_profit(p, cost, view.signal.price_forecast)
     hours = np.where(s.running, p.min_down_hours, p.min_up_hours)
     bound = np.clip(np.ceil(hours), 1, FORECAST_HOURS).astype(np.int64)
     total = np.take_along_axis(np.cumsum(profit, axis=1), bound[:, None] - 1, axis=1)[:, 0]
-    return free | (total > np.where(s.running, -p.start_cost, p.start_cost))
+    # A start must be earned, a stop must save more than the restart; the first tick has neither.
+    asked = np.where(s.running, -p.start_cost, p.start_cost)
+    asked = np.where(np.isnan(s.output_mw), 0.0, asked)
+    return free_to_switch(p) | (total >= asked - 1e-6 * np.abs(asked))
 
 
 def _hourly_profit(p: Parameters, cost: Float, price: Float) -> Float:
@@ -182,7 +206,7 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     may_stop = s.running & (hours >= p.min_up_hours) & (low <= p.min_output_mw)
     runs = np.where(s.running, ~(may_stop & (action[:, 0] < 0.5)), may_start & (action[:, 0] > 0.5))
     runs &= sound & (available >= p.min_output_mw)
-    s.starting = runs & ~s.running
+    s.starting = runs & ~s.running & ~first
     s.hours_in_state = np.where(runs == s.running, s.hours_in_state, 0.0)
     s.running = runs
 

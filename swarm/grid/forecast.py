@@ -3,8 +3,9 @@
 A merit-order forecast (the fundamental model of electricity price forecasting; Weron, Electricity
 price forecasting, International Journal of Forecasting 30, 2014): each hour's expected load meets
 every unit's cost curve, expected weather-driven output and the outside connection. It knows the
-expected weather of the world, ignores ramps, commitment and storage, and sees an announced price
-spike from its notice on, an unannounced one not at all.
+expected weather of the world, prices units so that those it needs are paid for their commitment,
+ignores ramps and storage, adds what was not served lately to demand, and sees a price spike from
+its notice on.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from swarm.messages import FORECAST_HOURS, Float
 
 RESERVE_SHARE = 0.05
 """Demand is forecast this much higher, so that units commit with some to spare."""
+SHORTAGE_HOURS = 3
+"""How long a shortage is expected to last."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ForecastSpec:
         demand_mw: float64 (hours,).
         free_supply_mw: float64 (hours,), weather-driven output.
         step_mw: float64 (m,), width of each cost step of the dispatchable units.
-        step_cost_per_mwh: float64 (m,), without CO2.
+        step_cost_per_mwh: float64 (m,), without CO2; see `generator.commitment_cost`.
         step_emissions_kg_per_mwh: float64 (m,).
         price_floor: per MWh.
         import_limit_mw: of the connection outside.
@@ -74,21 +77,37 @@ class PriceForecast:
 
     def __init__(self, spec: ForecastSpec) -> None:
         self.spec = spec
-        self._known: dict[tuple[int, float, float, float], float] = {}
+        self._known: dict[tuple[float, ...], float] = {}
         self._last: tuple[tuple[float, ...], Float] | None = None
 
-    def at(self, tick: int, price_cap: float, carbon_price_per_tonne: float) -> Float:
-        """Expected price per MWh of the current hour and the 23 after it, float64 (24,)."""
+    def at(
+        self, tick: int, price_cap: float, carbon_price_per_tonne: float, short_mw: float
+    ) -> Float:
+        """Expected price per MWh of the current hour and the 23 after it, float64 (24,).
+
+        Args:
+            tick: the tick it is made for.
+            price_cap: per MWh.
+            carbon_price_per_tonne: CO2 price.
+            short_mw: load not served lately; added to the demand of the next hours.
+        """
         spec = self.spec
         now = tick * spec.tick_minutes // 60
         seen = sum(1 << i for i, s in enumerate(spec.spikes) if tick >= s.notice_tick)
-        key = (now, seen, price_cap, carbon_price_per_tonne)
+        key = (now, seen, price_cap, carbon_price_per_tonne, short_mw)
         if self._last is None or self._last[0] != key:
-            hours = range(now, now + FORECAST_HOURS)
-            prices = [
-                self._price(hour, self._outside(hour, now, tick), price_cap, carbon_price_per_tonne)
-                for hour in hours
-            ]
+            prices = []
+            for hour in range(now, now + FORECAST_HOURS):
+                short = short_mw if hour < now + SHORTAGE_HOURS else 0.0
+                prices.append(
+                    self._price(
+                        hour,
+                        self._outside(hour, now, tick),
+                        price_cap,
+                        carbon_price_per_tonne,
+                        short,
+                    )
+                )
             self._last = key, np.array(prices)
             self._known = {k: v for k, v in self._known.items() if k[0] >= now}
         return self._last[1]
@@ -103,31 +122,30 @@ class PriceForecast:
             hour = hour - 24 if 0 <= hour - 24 < now else max(0, now - 1)
         return float(spec.outside_price_per_mwh[min(hour, len(spec.outside_price_per_mwh) - 1)])
 
-    def _price(self, hour: int, outside: float, cap: float, carbon: float) -> float:
-        key = (hour, outside, cap, carbon)
+    def _price(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:
+        key = (hour, outside, cap, carbon, short)
         if key not in self._known:
-            self._known[key] = self._clear(hour, outside, cap, carbon)
+            self._known[key] = self._clear(*key)
         return self._known[key]
 
-    def _clear(self, hour: int, outside: float, cap: float, carbon: float) -> float:
+    def _clear(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:
         spec = self.spec
         hour = min(hour, len(spec.demand_mw) - 1)
         cost = spec.step_cost_per_mwh + spec.step_emissions_kg_per_mwh * (carbon / 1000)
         imports = outside + spec.import_premium_per_mwh
         exports = outside - spec.export_discount_per_mwh
         price = np.concatenate([cost, [min(0.0, cap), imports, cap, exports - 0.001]])
-        demand = spec.demand_mw[hour] * (1 + RESERVE_SHARE)
-        quantity = np.concatenate(
-            [
-                spec.step_mw,
-                [spec.free_supply_mw[hour], spec.import_limit_mw, demand, spec.export_limit_mw],
-            ]
-        )
+        demand = spec.demand_mw[hour] * (1 + RESERVE_SHARE) + short
+        traded = [spec.free_supply_mw[hour], spec.import_limit_mw, demand, spec.export_limit_mw]
         side = np.concatenate([np.full(len(cost) + 2, SELL), [BUY, BUY]])
         book = OrderBook.from_mw(
-            side, np.clip(price, spec.price_floor, cap), quantity, np.arange(len(side))
+            side,
+            np.clip(price, spec.price_floor, cap),
+            np.concatenate([spec.step_mw, traded]),
+            np.arange(len(side)),
         )
-        cleared = clear(book, price_floor=int(to_milli(spec.price_floor)), price_cap=int(to_milli(cap)))
+        floor_milli, cap_milli = (int(to_milli(bound)) for bound in (spec.price_floor, cap))
+        cleared = clear(book, price_floor=floor_milli, price_cap=cap_milli)
         if cleared.price is None:
             return outside if spec.import_limit_mw else max(0.0, spec.price_floor)
         return cleared.price / 1000

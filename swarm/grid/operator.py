@@ -78,6 +78,7 @@ class Operator:
     def __init__(self, spec: OperatorSpec) -> None:
         self.spec = spec
         self._prices: list[float] = []
+        self._short_w: list[int] = []
 
     def operate(self, tick: int, last_price: float, replies: Sequence[StepReply]) -> Operated:
         """Balance `tick - 1` on its meters and make the signal for `tick + 1`.
@@ -90,7 +91,11 @@ class Operator:
         if tick > 0:
             self._prices.append(last_price)
             del self._prices[: -self._ticks_a_day]
-        return Operated(self._balance(tick - 1, replies), self._signal(tick + 1))
+        balance = self._balance(tick - 1, replies)
+        if balance is not None:
+            self._short_w.append(balance.unserved_w)
+            del self._short_w[: -max(1, 60 // self.spec.tick_minutes)]
+        return Operated(balance, self._signal(tick + 1))
 
     def _balance(self, tick: int, replies: Sequence[StepReply]) -> Balance | None:
         meters = [reply.meters for reply in replies if reply.meters is not None]
@@ -129,13 +134,17 @@ class Operator:
         return Signal(
             tick=tick,
             price_per_mwh=np.nan,
-            price_forecast=spec.forecast.at(at, cap, carbon),
+            price_forecast=spec.forecast.at(at, cap, carbon, self._short_mw()),
             price_history=self._history(),
             price_floor=spec.price_floor,
             price_cap=cap,
             carbon_price_per_tonne=carbon,
             accepting=tick < spec.ticks,
         )
+
+    def _short_mw(self) -> float:
+        """Most load not served in one tick of the last hour, MW."""
+        return max(self._short_w, default=0) / 1e6
 
     @property
     def _ticks_a_day(self) -> int:

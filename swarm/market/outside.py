@@ -20,6 +20,7 @@ class Connection:
         price_per_mwh: float64 (ticks or more,), outside price.
         import_premium_per_mwh: added to the price of imports.
         export_discount_per_mwh: taken off the price of exports.
+        balancing_margin_w: part of both limits that is not traded.
     """
 
     import_limit_w: int
@@ -27,11 +28,12 @@ class Connection:
     price_per_mwh: Float
     import_premium_per_mwh: float
     export_discount_per_mwh: float
+    balancing_margin_w: int
 
     @classmethod
     def none(cls, ticks: int) -> Connection:
         """An island: no limits above zero."""
-        return cls(0, 0, np.zeros(ticks), 0.0, 0.0)
+        return cls(0, 0, np.zeros(ticks), 0.0, 0.0, 0)
 
     def prices_milli(self, tick: int) -> tuple[int, int]:
         """Import and export price at `tick`, milli-currency per MWh.
@@ -47,7 +49,8 @@ class Connection:
     def orders(self, tick: int, account: int, price_floor: int) -> Orders:
         """Imports offered and exports bid at `tick` by participant `account`."""
         buy_in, sell_out = self.prices_milli(tick)
-        quantity = np.array([self.import_limit_w, self.export_limit_w], dtype=np.int64)
+        limits = np.array([self.import_limit_w, self.export_limit_w], dtype=np.int64)
+        quantity = np.maximum(limits - self.balancing_margin_w, 0)
         price = np.array([buy_in, max(sell_out, price_floor)], dtype=np.int64)
         kept = quantity > 0
         side = np.array([SELL, BUY], dtype=np.int8)

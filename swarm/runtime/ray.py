@@ -137,8 +137,10 @@ class RayEngine:
         operator: OperatorSpec,
         hosts: Sequence[Sequence[ShardSpec]],
         started: Started,
+        cluster: Cluster,
     ) -> None:
-        """Start the actors, telling `started(ready, all)` as they come up."""
+        """Start the actors on `cluster`, telling `started(ready, all)` as they come up."""
+        self._cluster = cluster
         self._names = [_describe(specs) for specs in hosts]
         self._actors: list[Any] = []
         with _translated():
@@ -197,11 +199,12 @@ class RayEngine:
         return decode(data, TickRecord)
 
     def stop(self) -> None:
-        """End the actors."""
+        """End the actors, and the cluster if it was started here."""
         for actor in (*self._actors, self._market, self._operator):
             with contextlib.suppress(Exception):
                 ray.kill(actor)
         self._actors = []
+        self._cluster.close()
 
 
 def check(address: str | None) -> dict[str, Any]:

@@ -154,6 +154,7 @@ def _connection(world: World) -> Connection:
         price_per_mwh=world.outside_price[: world.scenario.ticks],
         import_premium_per_mwh=outside.import_premium_per_mwh,
         export_discount_per_mwh=outside.export_discount_per_mwh,
+        balancing_margin_w=round(outside.balancing_margin_mw * 1e6),
     )
 
 
@@ -175,8 +176,9 @@ def _forecast(world: World, shards: tuple[ShardSpec, ...], outside: Connection) 
             free += _sum_of(spec, "availability", np.where(weather, p.capacity_mw, 0.0))
             steps = np.diff(p.step_end_mw, axis=1, prepend=0.0)[~weather]
             width.append(steps.ravel())
-            cost.append(p.step_cost_per_mwh[~weather].ravel())
-            emissions.append(p.step_emissions_kg_per_mwh[~weather].ravel())
+            of_step, emitted = generator.commitment_cost(p)
+            cost.append(of_step[~weather].ravel())
+            emissions.append(emitted[~weather].ravel())
     known = scenario.world.forecast == "perfect" or not world.outside_price_from_data
     connection = scenario.outside
     price = np.zeros(1)

@@ -136,6 +136,12 @@ class Battery(Model):
     max_state_of_charge: Share = Field(1.0, description="Ceiling kept at all times.")
     buy_quantile: Share = Field(0.25, description="Heuristic: buys at or below this quantile.")
     sell_quantile: Share = Field(0.75, description="Heuristic: sells at or above this quantile.")
+    buy_price_per_mwh: float | None = Field(
+        None, description="Heuristic: buys at or below this price instead of the quantile."
+    )
+    sell_price_per_mwh: float | None = Field(
+        None, description="Heuristic: sells at or above this price instead of the quantile."
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -148,6 +154,9 @@ class Battery(Model):
             )
         if self.buy_quantile > self.sell_quantile:
             raise ValueError("buy_quantile is above sell_quantile")
+        buy, sell = self.buy_price_per_mwh, self.sell_price_per_mwh
+        if buy is not None and sell is not None and buy >= sell:
+            raise ValueError("buy_price_per_mwh must be below sell_price_per_mwh")
         return self
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from swarm.errors import UsageError
 from swarm.rng import uniforms
 from swarm.scenario.assets import ASSETS
+from swarm.scenario.check import drawn_id
 from swarm.scenario.draws import parse_draw
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Choice, Fleet, Normal, Scenario, Uniform
@@ -48,10 +49,13 @@ def _members(fleet: Fleet, seed: int) -> list[tuple[str, str, dict[str, Any]]]:
     members = []
     for index in range(count):
         given = {name: values[index] for name, values in drawn.items()}
-        name = f"{fleet.name}-{index + 1:04d}"
+        name = drawn_id(fleet.name, index + 1)
         if fleet.agents:
-            given |= fleet.agents[index]
-            name = given.pop("name")
+            own = dict(fleet.agents[index])
+            name = own.pop("name")
+            for field, value in own.items():
+                stream = f"fleet/{fleet.name}/{field}"
+                given[field] = _draw(parse_draw(value), seed, stream, count)[index]
         try:
             asset = model.model_validate(given).model_dump()
         except ValidationError as error:

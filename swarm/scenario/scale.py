@@ -83,7 +83,7 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
     if outside is not None:
         limits = {
             name: getattr(outside, name) * agents / total
-            for name in ("import_limit_mw", "export_limit_mw")
+            for name in ("import_limit_mw", "export_limit_mw", "balancing_margin_mw")
         }
         told = ", ".join(f"{k} {getattr(outside, k):g} -> {v:g}" for k, v in limits.items())
         notes.append(f"{origin}: outside {told}")

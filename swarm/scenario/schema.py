@@ -102,6 +102,9 @@ class Outside(Model):
 
     import_limit_mw: NonNegative = 0.0
     export_limit_mw: NonNegative = 0.0
+    balancing_margin_mw: NonNegative = Field(
+        0.0, description="Part of both limits that is not traded, kept to balance deviations."
+    )
     price_per_mwh: float = Field(
         80.0, description="Mean outside price; an `outside_price` series from data replaces it."
     )

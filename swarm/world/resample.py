@@ -70,10 +70,12 @@ def to_ticks(
     if coarser == "hold":
         held: FloatArray = values[begins // step]
         return held
-    place = np.clip((begins + tick / 2) / step - 0.5, 0.0, len(values) - 1.0)
-    left = np.minimum(place.astype(np.int64), max(len(values) - 2, 0))
-    right = np.minimum(left + 1, len(values) - 1)
-    share = (place - left)[:, np.newaxis]
+    # Places are counted in half steps, in integers: a tick's value is the same in any window.
+    last = len(values) - 1
+    place = np.clip(2 * begins + tick - step, 0, 2 * step * last)
+    left = place // (2 * step)
+    share = ((place - left * 2 * step) / (2 * step))[:, np.newaxis]
+    right = np.minimum(left + 1, last)
     joined: FloatArray = values[left] + share * (values[right] - values[left])
     return joined
 

@@ -30,6 +30,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from swarm.errors import UsageError
+from swarm.scenario.assets import Consumer
 from swarm.scenario.schema import Condenser, Data, Fleet
 from swarm.world.columns import check_columns, check_file, csv_header, read_csv, read_numbers
 from swarm.world.resample import MINUTE_US, check_step, length, resampling_notes, to_ticks
@@ -199,7 +200,7 @@ def _loads(base: Path, sources: list[_Source], notes: list[str]) -> list[Paramet
             "flexible_mw": 0.0,
             "profile": f"load-region-{area}",
         }
-        agents.append(row.checked("consumer", f"load-{row.cells['Bus ID']}", parameters))
+        agents.append(row.checked(Consumer, f"load-{row.cells['Bus ID']}", parameters))
     return agents
 
 

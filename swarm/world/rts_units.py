@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from swarm.errors import UsageError, nearest
-from swarm.scenario.assets import ASSETS, Kind
+from swarm.scenario.assets import ASSETS, Kind, Model
 from swarm.scenario.schema import AgentName, Condenser
 from swarm.world.columns import check_columns, check_file, csv_header
 
@@ -87,16 +87,17 @@ class Row:
             raise self.refuse(column, "a finite number, zero or more")
         return value
 
-    def checked(self, kind: Kind, name: str, parameters: Parameters) -> Parameters:
+    def checked(self, model: type[Model], name: str, parameters: Parameters) -> Parameters:
         """The agent with its name, once the scenario's own rules for its kind are met."""
         try:
             _NAME.validate_python(name)
-            ASSETS[kind].model_validate(parameters)
+            model.model_validate(parameters)
         except ValidationError as error:
             first = error.errors()[0]
             at = ".".join(str(part) for part in first["loc"]) or "name"
             raise UsageError(
-                f"--data {self.path}: {self.key}: gives no valid {kind}: {at}: {first['msg']}"
+                f"--data {self.path}: {self.key}: gives no valid {model.__name__.lower()}: {at}: "
+                f"{first['msg']}"
             ) from None
         return {"name": name, **parameters}
 
@@ -160,13 +161,14 @@ def read_units(source_data: Path, price_floor: float) -> Units:
         fleet = FLEET_OF_TYPE[unit_type]
         if fleet == "condenser":
             rated, inertia = row.number("Base MVA"), row.number("Inertia MJ/MW")
-            units.condensers.append(Condenser(name=name, rated_mva=rated, inertia_s=inertia))
+            given = {"name": name, "rated_mva": rated, "inertia_s": inertia}
+            units.condensers.append(Condenser(**row.checked(Condenser, name, given)))
             continue
         if fleet == "storage":
             parameters = _storage(row, source_data / "storage.csv", units.notes)
         else:
             parameters = _UNIT_OF_FLEET[fleet](row, price_floor, units.notes)
-        agent = row.checked(KIND_OF_FLEET[fleet], name, parameters)
+        agent = row.checked(ASSETS[KIND_OF_FLEET[fleet]], name, parameters)
         units.agents.setdefault(fleet, []).append(agent)
         units.pmax_mw.setdefault(fleet, {})[name] = pmax
     without = [item.name for item in units.condensers if item.rated_mva * item.inertia_s == 0]

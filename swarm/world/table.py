@@ -31,6 +31,7 @@ IntArray = NDArray[np.int64]
 PRICE_SERIES = "outside_price"
 SECOND_US = 1_000_000
 _SPANS_SHOWN = 6
+_RUN = 3
 # Currencies (ISO 4217) in which electricity prices are published.
 _CURRENCY = re.compile(
     "aud|bgn|brl|cad|chf|clp|cny|cop|czk|dkk|eur|gbp|huf|idr|inr|jpy|krw|mxn|myr|nok|nzd|php|pln|"
@@ -258,22 +259,22 @@ def _place(
 
 
 def _own_step(stamps: IntArray, window: _Window) -> int:
-    """The file's step around the window: the most frequent distance that repeats itself.
+    """The file's step around the window: the most frequent distance between its times there.
 
-    A gap does not repeat: it is no step even where the window lies inside it.
+    Only runs of `_RUN` equal distances count, where the file has any: a gap is no step, even where
+    the window lies inside it.
     """
     distances = np.diff(stamps)
-    repeats = np.zeros(len(distances), dtype=bool)
-    same = distances[1:] == distances[:-1]
-    repeats[1:] |= same
-    repeats[:-1] |= same
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(distances)) + 1))
+    lengths = np.diff(np.concatenate((starts, [distances.size])))
+    steady = np.repeat(lengths, lengths) >= _RUN
     low = max(int(np.searchsorted(stamps, window.start, side="right")) - 2, 0)
     high = int(np.searchsorted(stamps, window.end, side="left")) + 1
-    for candidates in (distances[low:high][repeats[low:high]], distances[repeats], distances):
-        if candidates.size:
-            values, counts = np.unique(candidates, return_counts=True)
-            return int(values[counts.argmax()])
-    raise AssertionError("a file of two rows has a distance")
+    candidates = distances[low:high][steady[low:high]]
+    if not candidates.size:
+        candidates = distances[steady] if steady.any() else distances
+    values, counts = np.unique(candidates, return_counts=True)
+    return int(values[counts.argmax()])
 
 
 def _refuse_unclear(

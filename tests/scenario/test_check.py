@@ -77,6 +77,11 @@ def listed(*agents: dict[str, Any], kind: str = "generator", **parameters: Any) 
             ["min_output_mw 50 is above capacity_mw 40", "drawn values can reach this"],
         ),
         (
+            "ev",  # equal only where both are at their second value
+            {"arrival_hour": {"choice": [8, 10]}, "departure_hour": {"choice": [6, 10]}},
+            ["arrival_hour equals departure_hour", "drawn values can reach this"],
+        ),
+        (
             "generator",
             {"cost_steps": [{"up_to": 200, "cost_per_mwh": 3}]},
             ["cost_steps[0].up_to: unknown field", "'up_to_mw'"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -233,8 +234,9 @@ def test_a_price_spike_on_an_island_is_told(file: Path) -> None:
 
 
 ODD = st.sampled_from(
-    [None, True, -1, 0, 2.5, 1e308, float("nan"), "", "x", "18:00", [], [None], {}, {"x": 1}]
-    + [{"uniform": [0, 1]}, {"choice": [1, "a"]}, {"type": "outage"}, "9999-12-31T23:59:00Z"]
+    [None, True, -1, 0, 2.5, 1e308, float("nan"), "", "x", "18:00"]
+) | st.sampled_from(
+    [[], [None], {}, {"x": 1}, {"uniform": [0, 1]}, {"choice": [1, "a"]}, {"type": "outage"}]
 )
 
 
@@ -256,7 +258,7 @@ def test_any_value_anywhere_gives_a_scenario_or_problems_in_words(data: st.DataO
         for part in parents:
             node = node[part]
         key = last if isinstance(node, list) or data.draw(st.booleans()) else "[key]"
-        node[key] = data.draw(ODD)
+        node[key] = deepcopy(data.draw(ODD))  # drawn values are shared between examples
     scenario, problems = load.validate(raw)
     assert (scenario is None) <= bool(problems)
     for problem in problems:

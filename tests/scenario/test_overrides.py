@@ -127,6 +127,12 @@ def test_a_problem_of_the_file_keeps_its_line(file: Path) -> None:
     ]
 
 
+def test_a_set_beside_a_problem_of_the_file_is_not_blamed(file: Path) -> None:
+    file.write_text(TEXT.replace("price_cap: 3000", "price_cap: 5, price_floor: 9"))
+    message = refusal(file, "market.mechanism=pay_as_bid")
+    assert message == "s.yaml:3: market: price_floor 9 is not below price_cap 5"
+
+
 def test_a_set_can_mend_the_file(file: Path) -> None:
     file.write_text(TEXT.replace("price_cap: 3000", "price_cap: abc"))
     assert with_sets(file, "market.price_cap=2600").market.price_cap == 2600

@@ -38,13 +38,11 @@ def surrogates_kept(text: str) -> bytes:
 @example(b"\xef\xbb\xbfa: 1")
 def test_any_bytes_give_a_mapping_or_a_usage_error(content: bytes) -> None:
     try:
-        document = parse_document(content, "f.yaml")
-    except UsageError as error:
-        assert str(error).startswith("f.yaml")
-    else:
-        assert isinstance(document.data, dict)
-        assert all(isinstance(key, str) for key in document.data)
-        str(document.data).encode("utf-8")  # no half characters anywhere
+        data = parse_document(content, "f.yaml").data
+    except UsageError:
+        return  # any other exception fails the test
+    assert all(isinstance(key, str) for key in data)
+    str(data).encode("utf-8")  # no half characters anywhere
 
 
 # No control, surrogate or unassigned characters and no line separators: YAML restricts those.

@@ -126,6 +126,14 @@ def test_finer_than_a_tick_is_averaged(tmp_path: Path) -> None:
     assert load[0] * 388 == pytest.approx(sum(range(101, 113)) / 12)
 
 
+def test_a_window_has_the_values_of_a_longer_one(tmp_path: Path) -> None:
+    root = small(tmp_path)
+    whole = read(root, ticks=576)
+    part = read(root, start="2020-02-29T07:00:00+00:00", ticks=30, horizon=6)
+    for name, series in part.series.items():
+        assert np.array_equal(series, whole.series[name][84:120])
+
+
 def test_real_time_is_preferred_and_too_much_is_cut_and_told(tmp_path: Path) -> None:
     root = small(tmp_path)
     lines = [f"2020,{m},{d},{p},60" for m, d in ((2, 29), (3, 1)) for p in range(1, 289)]
@@ -188,6 +196,11 @@ STORAGE = f"1_STORAGE_1,STORAGE,50,0,{ZEROS[:-3]}50,85\n"
         (GEN, swap("0.4,0.4,1", "0.4,0.4,0.9"), "1_STEAM_1: column 'Output_pct_2' is '0.9'"),
         (GEN, swap("0.4,0.4,1", "0.4,0.3,1"), "'Output_pct_1' is '0.3'; expected output points"),
         (GEN, swap("8000,NA", "NA,NA"), "'HR_incr_2' is 'NA'; expected a number"),
+        (
+            GEN,
+            lambda t: t + f"1 S,SYNC_COND,0,0,{ZEROS}\n",
+            "GEN UID 1 S: gives no valid condenser",
+        ),
         (GEN, swap("VOM", "VOMM"), "no column 'VOM'.*did you mean 'VOMM'"),
         (GEN, swap("1_STEAM_1", "1 STEAM"), "GEN UID 1 STEAM: gives no valid generator: name"),
         (GEN, lambda t: t[:-20] + "\n", "line 4 has .* cells where the header has 29"),

@@ -169,16 +169,20 @@ def test_neighbours_of_the_window_shape_the_line_but_not_across_a_gap(tmp_path: 
     assert demand(read(path, start="2024-01-01T02:00:00+00:00", tick=30, ticks=2)) == [21, 24]
 
 
-@pytest.mark.parametrize(
-    ("tick", "start", "said"),
-    [
-        (7, START, "do not divide"),
-        (5, "2024-01-01T00:02:00+00:00", "move 'start' back by 2 minutes"),
-    ],
-)
-def test_steps_that_do_not_fit(tmp_path: Path, tick: int, start: str, said: str) -> None:
-    with pytest.raises(UsageError, match=said):
-        read(file(tmp_path, rows(list(range(20)))), tick=tick, start=start)
+def test_equal_gaps_are_no_step_and_a_change_of_step_elsewhere_is(tmp_path: Path) -> None:
+    def hours(*at: float) -> str:
+        return "time,load\n" + "".join(
+            f"2024-01-01T{int(hour):02d}:{int(hour % 1 * 60):02d}Z,{hour}\n" for hour in at
+        )
+
+    path = file(tmp_path, hours(0, 1, 2, 3, 4, 7, 10, 11, 12, 13))
+    with pytest.raises(
+        UsageError, match=r"not in the file.* 2024-01-01T07:00\+00:00 to 2024-01-01T08"
+    ):
+        read(path, start="2024-01-01T05:00Z", tick=60, ticks=2)
+    path = file(tmp_path, hours(0, 1, 2, 3, 4, 4.5, 5, 5.5, 6, 6.5, 7, 7.5))
+    assert demand(read(path, tick=60, ticks=2)) == [0, 1]
+    assert demand(read(path, start="2024-01-01T05:00Z", tick=60, ticks=2)) == [5.25, 6.25]
 
 
 @settings(

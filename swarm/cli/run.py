@@ -1,0 +1,128 @@
+"""`swarm run`: run a scenario and say what came of it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class _PerActor(click.ParamType):
+    """`auto` or a number above zero."""
+
+    name = "auto|N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        if value == "auto" or isinstance(value, int):
+            return value  # type: ignore[no-any-return]
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value!r} is neither 'auto' nor a number above 0", param, ctx)
+        return int(value)
+
+
+@click.command("run")
+@click.option("--scenario", required=True, metavar="NAME|PATH", help="What to run.")
+@click.option("--data", type=click.Path(path_type=Path), help="Real data the scenario reads.")
+@click.option(
+    "--engine",
+    type=click.Choice(["ray", "inline"]),
+    default="ray",
+    show_default=True,
+    help="Where agents run; the results are the same bytes.",
+)
+@click.option("--address", metavar="ADDRESS", help="A running Ray cluster, e.g. auto.")
+@click.option("--agents", type=int, metavar="N", help="Scale the drawn fleets to N agents.")
+@click.option("--replicate", is_flag=True, help="Let --agents repeat explicit lists of agents.")
+@click.option(
+    "--agents-per-actor",
+    type=_PerActor(),
+    default="auto",
+    show_default=True,
+    help="Agents that share one Ray actor.",
+)
+@click.option("--ticks", type=int, metavar="N", help="Length of the run in ticks.")
+@click.option("--seed", type=int, metavar="N", help="Seed of everything random.")
+@click.option(
+    "--policy",
+    default="heuristic",
+    show_default=True,
+    metavar="NAME",
+    help="heuristic, random, or package.module:Class.",
+)
+@click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Replace a field.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder that gets the run's folder.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
+@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+def command(
+    scenario: str,
+    data: Path | None,
+    engine: str,
+    address: str | None,
+    agents: int | None,
+    replicate: bool,
+    agents_per_actor: Any,
+    ticks: int | None,
+    seed: int | None,
+    policy: str,
+    sets: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Run a scenario.
+
+    \b
+    swarm run --scenario price_spike
+    swarm run --scenario price_spike --agents 500 --seed 3 --set market.price_cap=20000
+    """
+    from swarm.cli.progress import RunProgress
+    from swarm.runtime.session import run
+
+    if ":" in policy and "" not in sys.path:
+        # A policy of the user's own is found where they stand, as with python -m.
+        sys.path.insert(0, str(Path.cwd()))
+    with RunProgress(quiet=quiet) as progress:
+        done = run(
+            scenario,
+            ticks=ticks,
+            seed=seed,
+            agents=agents,
+            replicate=replicate,
+            sets=sets,
+            data=data,
+            engine=engine,  # type: ignore[arg-type]
+            address=address,
+            agents_per_actor=agents_per_actor,
+            policy=policy,
+            out=out,
+            progress=progress,
+        )
+    if as_json:
+        whole = {
+            **done.metrics,
+            "timings": done.timings,
+            "run_dir": str(done.run_dir),
+            "digest": done.digest,
+        }
+        click.echo(json.dumps(whole, sort_keys=True, allow_nan=False))
+    elif not quiet:
+        from swarm.cli.ui import print_table
+        from swarm.results.summary import summary_rows
+
+        print_table(
+            f"{done.manifest['scenario']}, seed {done.manifest['seed']}",
+            summary_rows(done.metrics, done.timings),
+        )
+        click.echo(f"results: {done.run_dir}")
+        click.echo(f"digest:  {done.digest}")

@@ -1,0 +1,319 @@
+"""A run from start to end: scenario, world, engine, results. `swarm.run` and the command use it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from swarm.agents.shard import ShardSpec
+from swarm.errors import SwarmError, UsageError
+from swarm.grid.operator import Operated
+from swarm.loop import Engine, simulate
+from swarm.market.auctioneer import Cleared
+from swarm.results.folder import new_run_folder, write_json, write_text
+from swarm.results.run import Run, finished_run
+from swarm.results.writer import ResultWriter
+from swarm.runtime.inline import InlineEngine
+from swarm.runtime.setup import Plan, contiguous, even, pack, plan
+from swarm.runtime.timing import Phases, TimedEngine, TimedSink
+from swarm.scenario.load import load_scenario, scenario_yaml
+from swarm.scenario.schema import Scenario
+from swarm.world.world import build_world
+
+EngineName = Literal["ray", "inline"]
+VERSIONED = ("grid-swarm", "numpy", "pyarrow", "pydantic", "msgspec", "scipy", "ray")
+
+
+class Progress(Protocol):
+    """Is told how a run goes on; all of it is for people and reaches no result."""
+
+    def note(self, text: str) -> None:
+        """Something the user should know."""
+
+    def begin(self, scenario: Scenario, agents: int) -> None:
+        """What is about to run is complete and valid."""
+
+    def starting(self, ready: int, actors: int) -> None:
+        """Actors come up."""
+
+    def tick(self, cleared: Cleared, operated: Operated) -> None:
+        """A tick went by."""
+
+
+class Silent:
+    """A progress that says nothing."""
+
+    def note(self, text: str) -> None:
+        """Says nothing."""
+
+    def begin(self, scenario: Scenario, agents: int) -> None:
+        """Says nothing."""
+
+    def starting(self, ready: int, actors: int) -> None:
+        """Says nothing."""
+
+    def tick(self, cleared: Cleared, operated: Operated) -> None:
+        """Says nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a scenario is run; nothing here changes its results but `policy` and the data."""
+
+    engine: EngineName = "ray"
+    address: str | None = None
+    agents_per_actor: int | Literal["auto"] = "auto"
+    policy: str = "heuristic"
+    data: Path | None = None
+    out: Path | None = Path("runs")
+
+
+def run(
+    scenario: str | Path | Scenario,
+    *,
+    ticks: int | None = None,
+    seed: int | None = None,
+    agents: int | None = None,
+    replicate: bool = False,
+    sets: Sequence[str] = (),
+    data: str | Path | None = None,
+    engine: EngineName = "ray",
+    address: str | None = None,
+    agents_per_actor: int | Literal["auto"] = "auto",
+    policy: str = "heuristic",
+    out: str | Path | None = "runs",
+    progress: Progress | None = None,
+) -> Run:
+    """Run a scenario to its end.
+
+    Args:
+        scenario: a built-in name, a path, or a validated scenario.
+        ticks: replaces the scenario's; not with a validated scenario.
+        seed: replaces the scenario's; not with a validated scenario.
+        agents: scale the drawn fleets to this many agents in all.
+        replicate: let `agents` repeat explicit lists.
+        sets: fields to replace, each as `path.to.field=value`.
+        data: real data, as the scenario's `data` section says.
+        engine: `ray`, or `inline` for this process alone; the results are the same bytes.
+        address: a running Ray cluster; None starts Ray on this machine.
+        agents_per_actor: agents that share a Ray actor; `auto` decides by the number of CPUs.
+        policy: `heuristic`, `random` or `package.module:Class`.
+        out: folder that gets the run's folder; None keeps the results in memory.
+        progress: is told how it goes.
+
+    Returns:
+        The run: metrics, timings, digest, and its tables as Arrow.
+
+    Raises:
+        UsageError: wrong input; nothing was started or written.
+        RunError: the run could not go on; its folder says so.
+    """
+    told = progress or Silent()
+    if isinstance(scenario, Scenario):
+        overridden = (ticks, seed, agents) != (None, None, None) or sets
+        if overridden:
+            raise UsageError("ticks, seed, agents and sets need a scenario's name or path")
+    else:
+        loaded = load_scenario(
+            str(scenario), sets=sets, seed=seed, ticks=ticks, agents=agents, replicate=replicate
+        )
+        for note in loaded.notes:
+            told.note(note)
+        scenario = loaded.scenario
+    options = Options(
+        engine=engine,
+        address=address,
+        agents_per_actor=agents_per_actor,
+        policy=policy,
+        data=None if data is None else Path(data),
+        out=None if out is None else Path(out),
+    )
+    return run_scenario(scenario, options, told)
+
+
+def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Run:
+    """Run a validated scenario; see `run`."""
+    _check(options)
+    phases = Phases()
+    begin = time.perf_counter()
+    with phases.measure("prepare"):
+        world = build_world(scenario, options.data)
+        scenario = world.scenario
+        for note in world.notes:
+            progress.note(note)
+        ready = plan(world, options.policy)
+        resolved = scenario_yaml(scenario)
+    now = datetime.now(UTC)
+    manifest = _manifest(scenario, ready, options, world.notes, now)
+    folder = None
+    if options.out is not None:
+        folder = new_run_folder(options.out, scenario.name, scenario.seed, resolved, now)
+    with _recorded(folder, manifest, resolved):
+        progress.begin(scenario, ready.agents)
+        writer = ResultWriter(scenario, ready.rosters, folder)
+        with phases.measure("start"):
+            engine = _engine(ready, options, progress, manifest)
+        try:
+            simulate(
+                TimedEngine(engine, phases),
+                scenario.ticks,
+                TimedSink(writer, phases),
+                progress.tick,
+            )
+        finally:
+            with phases.measure("stop"):
+                engine.stop()
+        with phases.measure("write"):
+            results = writer.finish()
+        timings = _timings(phases, time.perf_counter() - begin, scenario.ticks, ready.agents)
+        manifest |= {"status": "finished", "digest": results.digest}
+        if folder is not None:
+            write_json(folder / "metrics.json", results.metrics)
+            write_json(folder / "timings.json", timings)
+    return finished_run(folder, manifest, timings, results)
+
+
+class _Stoppable(Engine, Protocol):
+    def stop(self) -> None:
+        """End what was started."""
+
+
+def _engine(
+    ready: Plan, options: Options, progress: Progress, manifest: dict[str, Any]
+) -> _Stoppable:
+    per_actor = options.agents_per_actor
+    hosts: tuple[tuple[ShardSpec, ...], ...]
+    if options.engine == "inline":
+        hosts = even(ready, 1) if per_actor == "auto" else contiguous(ready, per_actor)
+        return InlineEngine(pack(ready, hosts), ready.operator, hosts)
+
+    from swarm.runtime.local_ray import prepare
+
+    address = prepare(options.address)
+    from swarm.runtime.ray import Cluster, RayEngine
+
+    cluster = Cluster(address)
+    try:
+        if per_actor == "auto":
+            count = cluster.hosts_for(ready.agents)
+            hosts = contiguous(ready, 1) if count is None else even(ready, count)
+        else:
+            hosts = contiguous(ready, per_actor)
+        manifest["actors"] = len(hosts) + 2
+        return RayEngine(pack(ready, hosts), ready.operator, hosts, progress.starting, cluster)
+    except BaseException:
+        cluster.close()
+        raise
+
+
+def _check(options: Options) -> None:
+    if options.engine not in ("ray", "inline"):
+        raise UsageError(f"--engine {options.engine!r}: expected 'ray' or 'inline'")
+    per_actor = options.agents_per_actor
+    if per_actor != "auto" and (not isinstance(per_actor, int) or per_actor < 1):
+        raise UsageError(f"--agents-per-actor {per_actor!r}: expected 'auto' or a number above 0")
+    if options.engine == "inline" and options.address is not None:
+        raise UsageError("--address is for --engine ray; the inline engine uses no cluster")
+
+
+@contextmanager
+def _recorded(folder: Path | None, manifest: dict[str, Any], resolved: str) -> Iterator[None]:
+    """Keep the manifest's status true, however the block ends."""
+
+    def write() -> None:
+        if folder is not None:
+            write_json(folder / "manifest.json", manifest)
+
+    if folder is not None:
+        write_text(folder / "scenario.resolved.yaml", resolved)
+    write()
+    try:
+        yield
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        raise
+    except SwarmError as error:
+        manifest |= {"status": "failed", "error": str(error)}
+        raise
+    except BaseException as error:
+        manifest |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        raise
+    finally:
+        manifest["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
+        write()
+
+
+def _manifest(
+    scenario: Scenario, ready: Plan, options: Options, notes: tuple[str, ...], now: datetime
+) -> dict[str, Any]:
+    return {
+        "status": "started",
+        "scenario": scenario.name,
+        "seed": scenario.seed,
+        "ticks": scenario.ticks,
+        "agents": ready.agents,
+        "kinds": {roster.kind: len(roster) for roster in ready.rosters},
+        "arguments": sys.argv[1:],
+        "options": {
+            "engine": options.engine,
+            "address": options.address,
+            "agents_per_actor": options.agents_per_actor,
+            "policy": options.policy,
+            "data": None if options.data is None else str(options.data),
+        },
+        "condensers": [condenser.model_dump() for condenser in scenario.condensers],
+        "notes": list(notes),
+        "started_utc": now.isoformat(timespec="seconds"),
+        "versions": _versions(),
+        "commit": _commit(),
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str | None:
+    """The commit of a source checkout, None in an installed package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _timings(phases: Phases, wall: float, ticks: int, agents: int) -> dict[str, Any]:
+    seconds = {name: round(value, 6) for name, value in phases.seconds.items()}
+    ticking = sum(seconds.get(phase, 0.0) for phase in ("step", "clear", "write"))
+    return {
+        "wall_seconds": round(wall, 6),
+        "ticks_per_second": round(ticks / ticking, 3) if ticking else None,
+        "agent_ticks_per_second": round(ticks * agents / ticking, 1) if ticking else None,
+        "seconds_by_phase": seconds,
+    }

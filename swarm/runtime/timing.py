@@ -1,0 +1,72 @@
+"""Wall-clock time by phase, kept outside the simulation: it must never reach the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from swarm.grid.operator import Balance
+from swarm.loop import Closed, Engine, Sink
+from swarm.market.auctioneer import TickRecord
+from swarm.messages import Signal
+
+
+class Phases:
+    """Seconds spent in each phase."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, phase: str) -> Iterator[None]:
+        """Add the time of the block to `phase`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+
+
+class TimedEngine:
+    """An engine that times its steps (`step`) and the market and operator (`clear`)."""
+
+    def __init__(self, engine: Engine, phases: Phases) -> None:
+        self._engine, self._phases = engine, phases
+
+    def first_signal(self) -> Signal:
+        """See `Engine`."""
+        return self._engine.first_signal()
+
+    def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
+        """See `Engine`."""
+        with self._phases.measure("step"):
+            self._engine.send(signal, notices)
+
+    def gather(self) -> Sequence[Any]:
+        """See `Engine`."""
+        with self._phases.measure("step"):
+            return self._engine.gather()
+
+    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
+        """See `Engine`."""
+        with self._phases.measure("clear"):
+            return self._engine.close(tick, last_price, replies)
+
+    def fetch(self, record: Any) -> TickRecord:
+        """See `Engine`."""
+        with self._phases.measure("write"):
+            return self._engine.fetch(record)
+
+
+class TimedSink:
+    """A sink that times its writing (`write`)."""
+
+    def __init__(self, sink: Sink, phases: Phases) -> None:
+        self._sink, self._phases = sink, phases
+
+    def write(self, record: TickRecord, balance: Balance) -> None:
+        """See `Sink`."""
+        with self._phases.measure("write"):
+            self._sink.write(record, balance)
