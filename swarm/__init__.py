@@ -1,8 +1,8 @@
 """swarm: a simulator of learning electricity-market agents on Ray.
 
-    import swarm
-    run = swarm.run("price_spike", ticks=12, engine="inline")
-    run.metrics["mean_price"], run.market.to_pandas()
+import swarm
+run = swarm.run("price_spike", ticks=12, engine="inline")
+run.metrics["mean_price"], run.market.to_pandas()
 """
 
 from __future__ import annotations

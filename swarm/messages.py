@@ -38,7 +38,7 @@ class Signal(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True):
-    """What the market tells one host: its awards of the last tick, its settlement of the one before."""
+    """What the market tells one host: awards of the last tick, settlement of the one before."""
 
     tick: int
     """Tick of the awards; the settlement is of `tick - 1`."""
@@ -153,8 +153,8 @@ def _decode_arrays(code: int, data: memoryview) -> Any:
         shape = np.frombuffer(data, "<i8", dimensions, 4)
         return np.frombuffer(data, dtype, offset=4 + 8 * dimensions).reshape(shape)
     rows, at, columns = int.from_bytes(data[:8], "little"), 8, {}
-    for name, dtype in _TABLE_COLUMNS[code]:
-        columns[name] = np.frombuffer(data, dtype, rows, at)
+    for name, kind in _TABLE_COLUMNS[code]:
+        columns[name] = np.frombuffer(data, kind, rows, at)
         at += columns[name].nbytes
     return _TABLES[code](**columns)
 

@@ -31,4 +31,5 @@ def uniforms(seed: int, stream: str, tick: int, first: int, count: int) -> NDArr
     key = np.frombuffer(digest, dtype="<u8", count=2)
     counter = np.array([first, tick, 0, 0], dtype=np.uint64)
     words = np.random.Philox(counter=counter, key=key).random_raw(count * UNIFORMS)
-    return ((words >> np.uint64(11)) * 2.0**-53).reshape(count, UNIFORMS)
+    drawn: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn.reshape(count, UNIFORMS)

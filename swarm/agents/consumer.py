@@ -79,7 +79,12 @@ def random(p: Parameters, s: State, view: View) -> Float:
     """Uniform share of the flexibility at up to twice the comfort price, (n, 4)."""
     u = view.uniforms
     return np.column_stack(
-        [u[:, 0], 2 * p.response_price_per_mwh * u[:, 1], u[:, 2], p.response_price_per_mwh * u[:, 3]]
+        [
+            u[:, 0],
+            2 * p.response_price_per_mwh * u[:, 1],
+            u[:, 2],
+            p.response_price_per_mwh * u[:, 3],
+        ]
     )
 
 

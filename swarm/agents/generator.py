@@ -85,9 +85,9 @@ def build(roster: Roster) -> Parameters:
         failure_hours=roster.column("mean_time_to_failure_hours", missing=np.inf),
         repair_hours=roster.column("mean_time_to_repair_hours"),
         weather_driven=np.array([a["profile"] is not None for a in roster.assets], dtype=bool),
-        inertia_kws=np.rint(
-            roster.column("rated_mva") * roster.column("inertia_s") * 1000
-        ).astype(np.int64),
+        inertia_kws=np.rint(roster.column("rated_mva") * roster.column("inertia_s") * 1000).astype(
+            np.int64
+        ),
     )
 
 
@@ -148,7 +148,8 @@ def random(p: Parameters, s: State, view: View) -> Float:
 
 def free_to_switch(p: Parameters) -> np.ndarray:
     """bool (n,): nothing binds the unit to run, so it always stands ready."""
-    return (p.min_output_mw == 0) & (p.start_cost == 0)
+    free: np.ndarray = (p.min_output_mw == 0) & (p.start_cost == 0)
+    return free
 
 
 def commitment_cost(p: Parameters) -> tuple[Float, Float]:
@@ -265,8 +266,8 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     meters["emissions_g"] = np.rint(emitted * 1e3).astype(np.int64)
     last_step = np.minimum((p.step_end_mw < s.output_mw[:, None]).sum(axis=1), MAX_COST_STEPS - 1)
     marginal = np.take_along_axis(cost, last_step[:, None], axis=1)[:, 0]
-    meters["marginal_cost_milli"] = np.where(
-        output > 0, np.rint(marginal * 1e3), 0
-    ).astype(np.int64)
+    meters["marginal_cost_milli"] = np.where(output > 0, np.rint(marginal * 1e3), 0).astype(
+        np.int64
+    )
     meters["inertia_kws"] = np.where(s.running, p.inertia_kws, 0)
     return Meters(**meters)

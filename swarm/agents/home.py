@@ -110,5 +110,3 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     meters["cost_micro"] = battery.wear_micro(p.battery, power, interval.tick_hours)
     meters["stored_mwh"] = s.stored_mwh.copy()
     return Meters(**meters)
-
-

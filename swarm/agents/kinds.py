@@ -14,10 +14,13 @@ from swarm.scenario.roster import Roster
 class Kind(Protocol):
     """What the module of an agent kind provides; n is the number of agents of a shard."""
 
-    ACTION: tuple[str, ...]
-    """Names of the columns of an action."""
-    SIDES: tuple[int, ...]
-    """Side of each order slot, `SELL` or `BUY`."""
+    @property
+    def ACTION(self) -> tuple[str, ...]:
+        """Names of the columns of an action."""
+
+    @property
+    def SIDES(self) -> tuple[int, ...]:
+        """Side of each order slot, `SELL` or `BUY`."""
 
     def build(self, roster: Roster) -> Any:
         """Parameters as arrays, from the assets of the roster."""
@@ -41,7 +44,7 @@ class Kind(Protocol):
         """Run the devices through one interval and meter what they did."""
 
 
-KINDS: Mapping[str, Kind] = {  # type: ignore[assignment]
+KINDS: Mapping[str, Kind] = {
     "consumer": consumer,
     "ev": ev,
     "generator": generator,

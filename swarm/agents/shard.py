@@ -1,4 +1,4 @@
-"""A shard: a contiguous run of agents of one kind, stepped as arrays. A plain class, no Ray here."""
+"""A shard: a contiguous run of agents of one kind, stepped as arrays. A plain class, no Ray."""
 
 from __future__ import annotations
 

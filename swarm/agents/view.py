@@ -66,10 +66,11 @@ def watts(power_mw: Float) -> Int:
 
 def noisy(load: Float, noise: Float, uniform: Float) -> Float:
     """Load with an even error of standard deviation `noise` (share) around it, (n,)."""
-    return load * np.maximum(0.0, 1.0 + noise * np.sqrt(12.0) * (uniform - 0.5))
+    seen: Float = load * np.maximum(0.0, 1.0 + noise * np.sqrt(12.0) * (uniform - 0.5))
+    return seen
 
 
 def price_points(signal: Signal) -> Float:
     """Finite hourly prices known to everybody: next 24 hours' forecast and last 24 hours."""
-    points = np.concatenate([signal.price_forecast, signal.price_history])
+    points: Float = np.concatenate([signal.price_forecast, signal.price_history])
     return points[np.isfinite(points)]

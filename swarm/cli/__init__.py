@@ -60,7 +60,10 @@ def group() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; exit codes: 0 good, 1 a check failed, 2 usage, 3 runtime, 130 Ctrl-C."""
+    """Run the command line.
+
+    Exit codes: 0 good, 1 a check that was asked for failed, 2 usage, 3 runtime, 130 Ctrl-C.
+    """
     try:
         code = group.main(arguments, prog_name="swarm", standalone_mode=False)
     except click.ClickException as error:

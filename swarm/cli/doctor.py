@@ -50,8 +50,6 @@ def command(address: str | None, as_json: bool) -> None:
         "packages": {name: _version(name) for name in REQUIRED},
     }
     problems = []
-    if sys.version_info < (3, 11):
-        problems.append("Python 3.11 or later is needed; mend: install it and make a new venv")
     missing = [name for name, version in found["packages"].items() if version is None]
     if missing:
         problems.append(f"missing: {', '.join(missing)}; mend: pip install {' '.join(missing)}")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 
-class _PerActor(click.ParamType):
+class _PerActor(click.ParamType):  # type: ignore[type-arg]
     """`auto` or a number above zero."""
 
     name = "auto|N"

@@ -12,7 +12,15 @@ from swarm.market.clearing import MECHANISMS, Clearing
 from swarm.market.orders import SELL, Float, Int, OrderBook, to_milli
 from swarm.market.outside import Connection
 from swarm.market.settlement import settle_energy, settle_imbalance
-from swarm.messages import METER_COLUMNS, ORDER_COLUMNS, Meters, Notice, Orders, StepReply, no_meters
+from swarm.messages import (
+    METER_COLUMNS,
+    ORDER_COLUMNS,
+    Meters,
+    Notice,
+    Orders,
+    StepReply,
+    no_meters,
+)
 
 
 @dataclass(frozen=True)
@@ -121,9 +129,7 @@ class Market:
             at += sent
         return cleared, record, tuple(notices)
 
-    def _auction(
-        self, tick: int, replies: Sequence[StepReply]
-    ) -> tuple[Int, OrderBook, Clearing]:
+    def _auction(self, tick: int, replies: Sequence[StepReply]) -> tuple[Int, OrderBook, Clearing]:
         """Put all orders in global agent order and clear; the order is of host by host."""
         floor = int(to_milli(self.spec.price_floor))
         orders = [reply.orders for reply in replies]

@@ -128,7 +128,7 @@ def clear(
     found = margin
     if vertical_step == "midpoint":
         found = (margin + _upper_end(book, sells, accepted)) // 2
-    welfare = -exact_dot(price, accepted * book.side)
+    welfare = -exact_dot(price, accepted * book.side.astype(np.int64))
     return Clearing(found, accepted, volume, status, welfare, np.full(len(book), found))
 
 
@@ -147,9 +147,7 @@ def pay_as_bid(
     revenue = exact_dot(book.price[sells], uniform.accepted[sells])
     mean = (2 * revenue + uniform.volume) // (2 * uniform.volume)
     pay = np.where(sells, book.price, mean)
-    return Clearing(
-        mean, uniform.accepted, uniform.volume, uniform.status, uniform.welfare, pay
-    )
+    return Clearing(mean, uniform.accepted, uniform.volume, uniform.status, uniform.welfare, pay)
 
 
 MECHANISMS: dict[str, Mechanism] = {"uniform_price": clear, "pay_as_bid": pay_as_bid}

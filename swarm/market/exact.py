@@ -39,7 +39,7 @@ def share_pro_rata(quantity: Int, agent: Int, amount: int) -> Int:
     total = int(quantity.sum())
     if amount == total:
         return quantity.copy()
-    share = np.floor(quantity * (amount / total)).astype(np.int64)
+    share: Int = np.floor(quantity * (amount / total)).astype(np.int64)
     with np.errstate(over="ignore"):
         residual = quantity * np.int64(amount) - share * np.int64(total)
     share += residual // total

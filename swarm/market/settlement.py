@@ -67,7 +67,7 @@ def settle_imbalance(
         penalty: milli-currency per MWh, zero or more; one number or int64 (n,).
         tick_minutes: length of the tick.
     """
-    price_of_each = price - np.sign(deviation_w) * penalty
+    price_of_each = price - np.sign(deviation_w).astype(np.int64) * penalty
     received = _micro(price_of_each, deviation_w, tick_minutes)
     return Transaction(received, -int(received.sum()), 0)
 

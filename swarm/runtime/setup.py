@@ -223,7 +223,8 @@ def _sum_of(spec: ShardSpec, role: str, weight_mw: np.ndarray) -> np.ndarray:
     series = spec.series[role]
     by_column = np.bincount(spec.columns[role], weights=weight_mw, minlength=series.shape[1])
     # einsum without optimize adds in a fixed order; a threaded matmul may not.
-    return np.einsum("tc,c->t", series, by_column)
+    total: np.ndarray = np.einsum("tc,c->t", series, by_column)
+    return total
 
 
 def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:
@@ -234,7 +235,8 @@ def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:
     stop = np.maximum(first + 1, -(-((hours + 1) * 60) // tick_minutes))
     stop = np.minimum(stop, len(values))
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    return (sums[stop] - sums[first]) / (stop - first)
+    means: np.ndarray = (sums[stop] - sums[first]) / (stop - first)
+    return means
 
 
 def pack(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> MarketSpec:

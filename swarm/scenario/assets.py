@@ -205,9 +205,7 @@ class Consumer(Model):
     @model_validator(mode="after")
     def _flexible_within_load(self) -> Self:
         if self.flexible_mw > self.load_mw:
-            raise ValueError(
-                f"flexible_mw {self.flexible_mw:g} is above load_mw {self.load_mw:g}"
-            )
+            raise ValueError(f"flexible_mw {self.flexible_mw:g} is above load_mw {self.load_mw:g}")
         return self
 
 

@@ -14,9 +14,13 @@ Clock = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 class Event(Model):
     """Start and length. The start is a `tick`, or a local clock time `at` on day `day`."""
 
-    tick: Annotated[int, Field(ge=0, le=10_000_000)] | None = Field(None, description="First tick of the event.")
+    tick: Annotated[int, Field(ge=0, le=10_000_000)] | None = Field(
+        None, description="First tick of the event."
+    )
     at: Clock | None = Field(None, description="Local clock time of the start, HH:MM.")
-    day: Annotated[int, Field(ge=0, le=100_000)] = Field(0, description="Day of `at`, 0 is the first.")
+    day: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        0, description="Day of `at`, 0 is the first."
+    )
     duration_minutes: Positive | None = Field(None, description="Length; None: to the end.")
 
     @model_validator(mode="after")

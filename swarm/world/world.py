@@ -131,7 +131,8 @@ def _add_builtin(
         if name not in BUILTIN_SERIES:
             raise UsageError(
                 f"scenario {scenario.name!r}: no series called {name!r}"
-                f"{nearest(name, [*BUILTIN_SERIES, *series])}; it is neither built in nor in the data"
+                f"{nearest(name, [*BUILTIN_SERIES, *series])}; "
+                "it is neither built in nor in the data"
             )
     built = builtin_series(
         wanted,
