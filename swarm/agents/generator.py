@@ -155,13 +155,12 @@ def free_to_switch(p: Parameters) -> np.ndarray:
 def commitment_cost(p: Parameters) -> tuple[Float, Float]:
     """What the forecast prices each step at: cost per MWh without CO2, and kg CO2 per MWh.
 
-    The full-load average with the start spread over the least up time; for units that are free
-    to switch, the cost of each step, (n, MAX_COST_STEPS) each.
+    The full-load average, by which a priority list ranks units; for units that are free to
+    switch, the cost of each step, (n, MAX_COST_STEPS) each.
     """
     width = np.diff(p.step_end_mw, axis=1, prepend=0.0)
     capacity = np.maximum(p.capacity_mw, 1e-9)
     cost = (width * p.step_cost_per_mwh).sum(axis=1) / capacity
-    cost += p.start_cost / (capacity * np.maximum(p.min_up_hours, 1.0))
     emissions = (width * p.step_emissions_kg_per_mwh).sum(axis=1) / capacity
     free = free_to_switch(p)[:, None]
     return (
@@ -176,10 +175,10 @@ def _wants_to_run(p: Parameters, s: State, view: View, cost: Float) -> np.ndarra
     hours = np.where(s.running, p.min_down_hours, p.min_up_hours)
     bound = np.clip(np.ceil(hours), 1, FORECAST_HOURS).astype(np.int64)
     total = np.take_along_axis(np.cumsum(profit, axis=1), bound[:, None] - 1, axis=1)[:, 0]
-    # A start must be earned, a stop must save more than the restart; the first tick has neither.
-    asked = np.where(s.running, -p.start_cost, p.start_cost)
-    asked = np.where(np.isnan(s.output_mw), 0.0, asked)
-    return free_to_switch(p) | (total >= asked - 1e-6 * np.abs(asked))
+    # The forecast is on the market's grid: half a milli per MWh either way is no loss.
+    rounding = 0.001 * p.capacity_mw * bound
+    standing_still = np.where(s.running & ~np.isnan(s.output_mw), -p.start_cost, 0.0)
+    return free_to_switch(p) | (total >= standing_still - rounding)
 
 
 def _hourly_profit(p: Parameters, cost: Float, price: Float) -> Float:

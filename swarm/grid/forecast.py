@@ -18,7 +18,7 @@ from swarm.market.clearing import clear
 from swarm.market.orders import BUY, SELL, OrderBook, to_milli
 from swarm.messages import FORECAST_HOURS, Float
 
-RESERVE_SHARE = 0.05
+RESERVE_SHARE = 0.10
 """Demand is forecast this much higher, so that units commit with some to spare."""
 SHORTAGE_HOURS = 3
 """How long a shortage is expected to last."""
