@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import click
@@ -20,8 +21,9 @@ def print_table(title: str, rows: Sequence[tuple[str, str]]) -> None:
         for label, value in rows:
             click.echo(f"  {label:{width}}  {value}".rstrip())
         return
-    table = Table(title=Text(title), title_justify="left", show_header=False)
-    table.add_column(style="bold", no_wrap=True)
+    style = "" if "NO_COLOR" in os.environ else "bold"
+    table = Table(title=Text(title), title_justify="left", title_style=style, show_header=False)
+    table.add_column(style=style, no_wrap=True)
     table.add_column(overflow="fold")
     for label, value in rows:
         table.add_row(Text(label), Text(value))

@@ -48,6 +48,3 @@ class InlineEngine:
     def fetch(self, record: TickRecord) -> TickRecord:
         """The record itself."""
         return record
-
-    def stop(self) -> None:
-        """Nothing to stop."""

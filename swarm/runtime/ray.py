@@ -88,6 +88,7 @@ class Cluster:
         Raises:
             UsageError: where no cluster answers at `address`.
         """
+        self._actors: list[Any] = []
         self.owned = not ray.is_initialized()
         if not self.owned:
             return
@@ -122,8 +123,22 @@ class Cluster:
         """Hosts that `agents_per_actor: auto` means; None: every agent gets its own actor."""
         return None if agents <= ACTORS_PER_CPU * self.cpus else self.cpus
 
+    def engine(
+        self,
+        market: MarketSpec,
+        operator: OperatorSpec,
+        hosts: Sequence[Sequence[ShardSpec]],
+        started: Started,
+    ) -> RayEngine:
+        """An engine on this cluster; its actors end when the cluster is closed."""
+        return RayEngine(market, operator, hosts, started, self._actors)
+
     def close(self) -> None:
-        """Disconnect, and stop Ray where it was started here."""
+        """End the actors, disconnect, and stop Ray where it was started here."""
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                ray.kill(actor)
+        self._actors = []
         if self.owned and ray.is_initialized():
             ray.shutdown()
 
@@ -137,18 +152,23 @@ class RayEngine:
         operator: OperatorSpec,
         hosts: Sequence[Sequence[ShardSpec]],
         started: Started,
-        cluster: Cluster,
+        owner: list[Any],
     ) -> None:
-        """Start the actors on `cluster`, telling `started(ready, all)` as they come up."""
-        self._cluster = cluster
+        """Start the actors, telling `started(ready, all)` as they come up.
+
+        Every actor is put into `owner` as soon as it exists, so that whoever ends the run can
+        end them all, however far this got.
+        """
         self._names = [_describe(specs) for specs in hosts]
         self._actors: list[Any] = []
         with _translated():
             self._market = _actor(_MarketActor).remote(market)
             self._operator = _actor(_OperatorActor).remote(operator)
+            owner += [self._market, self._operator]
             host = _actor(_HostActor, scheduling_strategy="SPREAD")
             for specs in hosts:
                 self._actors.append(host.remote(tuple(specs), sys.path))
+                owner.append(self._actors[-1])
             self.process_ids = _wait([actor.ready.remote() for actor in self._actors], started)
         largest = max((len(agents) for agents in market.host_agents), default=0)
         self._by_reference = largest >= REFERENCE_FROM_AGENTS
@@ -197,14 +217,6 @@ class RayEngine:
         with _translated():
             data: bytes = ray.get(record) if self._by_reference else record
         return decode(data, TickRecord)
-
-    def stop(self) -> None:
-        """End the actors, and the cluster if it was started here."""
-        for actor in (*self._actors, self._market, self._operator):
-            with contextlib.suppress(Exception):
-                ray.kill(actor)
-        self._actors = []
-        self._cluster.close()
 
 
 def check(address: str | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from swarm.agents.shard import ShardSpec
 from swarm.errors import SwarmError, UsageError
@@ -29,6 +29,9 @@ from swarm.runtime.timing import Phases, TimedEngine, TimedSink
 from swarm.scenario.load import load_scenario, scenario_yaml
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
+
+if TYPE_CHECKING:
+    from swarm.runtime.ray import Cluster
 
 EngineName = Literal["ray", "inline"]
 VERSIONED = ("grid-swarm", "numpy", "pyarrow", "pydantic", "msgspec", "scipy", "ray")
@@ -153,67 +156,69 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Ru
             progress.note(note)
         ready = plan(world, options.policy)
         resolved = scenario_yaml(scenario)
-    now = datetime.now(UTC)
-    manifest = _manifest(scenario, ready, options, world.notes, now)
-    folder = None
-    if options.out is not None:
-        folder = new_run_folder(options.out, scenario.name, scenario.seed, resolved, now)
-    with _recorded(folder, manifest, resolved):
-        progress.begin(scenario, ready.agents)
-        writer = ResultWriter(scenario, ready.rosters, folder)
-        with phases.measure("start"):
-            engine = _engine(ready, options, progress, manifest)
-        try:
-            simulate(
-                TimedEngine(engine, phases),
-                scenario.ticks,
-                TimedSink(writer, phases),
-                progress.tick,
-            )
-        finally:
-            with phases.measure("stop"):
-                engine.stop()
-        with phases.measure("write"):
-            results = writer.finish()
-        timings = _timings(phases, time.perf_counter() - begin, scenario.ticks, ready.agents)
-        manifest |= {"status": "finished", "digest": results.digest}
-        if folder is not None:
-            write_json(folder / "metrics.json", results.metrics)
-            write_json(folder / "timings.json", timings)
+    # The cluster must answer before anything is written.
+    with _connected(options) as cluster:
+        hosts = _pack(ready, options, cluster)
+        now = datetime.now(UTC)
+        manifest = _manifest(scenario, ready, options, len(hosts), world.notes, now)
+        folder = None
+        if options.out is not None:
+            folder = new_run_folder(options.out, scenario.name, scenario.seed, resolved, now)
+        with _recorded(folder, manifest, resolved):
+            progress.begin(scenario, ready.agents)
+            writer = ResultWriter(scenario, ready.rosters, folder)
+            engine = _engine(ready, hosts, cluster, progress)
+            phases.seconds["start"] = time.perf_counter() - begin - phases.seconds["prepare"]
+            timed = TimedEngine(engine, phases)
+            simulate(timed, scenario.ticks, TimedSink(writer, phases), progress.tick)
+            with phases.measure("write"):
+                results = writer.finish()
+            timings = _timings(phases, time.perf_counter() - begin, scenario.ticks, ready.agents)
+            manifest |= {"status": "finished", "digest": results.digest}
+            if folder is not None:
+                write_json(folder / "metrics.json", results.metrics)
+                write_json(folder / "timings.json", timings)
     return finished_run(folder, manifest, timings, results)
 
 
-class _Stoppable(Engine, Protocol):
-    def stop(self) -> None:
-        """End what was started."""
-
-
-def _engine(
-    ready: Plan, options: Options, progress: Progress, manifest: dict[str, Any]
-) -> _Stoppable:
-    per_actor = options.agents_per_actor
-    hosts: tuple[tuple[ShardSpec, ...], ...]
+@contextmanager
+def _connected(options: Options) -> Iterator[Cluster | None]:
+    """The Ray cluster while the block lasts; None for the inline engine."""
     if options.engine == "inline":
-        hosts = even(ready, 1) if per_actor == "auto" else contiguous(ready, per_actor)
-        return InlineEngine(pack(ready, hosts), ready.operator, hosts)
-
+        yield None
+        return
     from swarm.runtime.local_ray import prepare
 
     address = prepare(options.address)
-    from swarm.runtime.ray import Cluster, RayEngine
+    from swarm.runtime.ray import Cluster
 
     cluster = Cluster(address)
     try:
-        if per_actor == "auto":
-            count = cluster.hosts_for(ready.agents)
-            hosts = contiguous(ready, 1) if count is None else even(ready, count)
-        else:
-            hosts = contiguous(ready, per_actor)
-        manifest["actors"] = len(hosts) + 2
-        return RayEngine(pack(ready, hosts), ready.operator, hosts, progress.starting, cluster)
-    except BaseException:
+        yield cluster
+    finally:
         cluster.close()
-        raise
+
+
+def _pack(
+    ready: Plan, options: Options, cluster: Cluster | None
+) -> tuple[tuple[ShardSpec, ...], ...]:
+    """Agents by host: as many to each as asked for, or as the cluster can carry."""
+    if options.agents_per_actor != "auto":
+        return contiguous(ready, options.agents_per_actor)
+    hosts = 1 if cluster is None else cluster.hosts_for(ready.agents)
+    return contiguous(ready, 1) if hosts is None else even(ready, hosts)
+
+
+def _engine(
+    ready: Plan,
+    hosts: tuple[tuple[ShardSpec, ...], ...],
+    cluster: Cluster | None,
+    progress: Progress,
+) -> Engine:
+    market = pack(ready, hosts)
+    if cluster is None:
+        return InlineEngine(market, ready.operator, hosts)
+    return cluster.engine(market, ready.operator, hosts, progress.starting)
 
 
 def _check(options: Options) -> None:
@@ -254,7 +259,12 @@ def _recorded(folder: Path | None, manifest: dict[str, Any], resolved: str) -> I
 
 
 def _manifest(
-    scenario: Scenario, ready: Plan, options: Options, notes: tuple[str, ...], now: datetime
+    scenario: Scenario,
+    ready: Plan,
+    options: Options,
+    hosts: int,
+    notes: tuple[str, ...],
+    now: datetime,
 ) -> dict[str, Any]:
     return {
         "status": "started",
@@ -263,6 +273,7 @@ def _manifest(
         "ticks": scenario.ticks,
         "agents": ready.agents,
         "kinds": {roster.kind: len(roster) for roster in ready.rosters},
+        "hosts": hosts,
         "arguments": sys.argv[1:],
         "options": {
             "engine": options.engine,
