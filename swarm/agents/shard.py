@@ -60,7 +60,7 @@ class ShardSpec:
         seed: the run's seed.
         clock: simulated time.
         policy: name for `load_policy`.
-        series: actual value of each series it needs, role -> float64 (ticks, columns).
+        series: actual value of each series it needs, role -> float64 (ticks or more, columns).
         columns: role -> column of each agent, int64 (n,).
         perfect_forecast: agents know the coming interval; else they expect the last one again.
         effects: events that hit this run.

@@ -120,7 +120,7 @@ class PriceForecast:
         if not spec.outside_price_known:
             # Yesterday's value of the same hour; before there is one, the last hour gone by.
             hour = hour - 24 if 0 <= hour - 24 < now else max(0, now - 1)
-        return float(spec.outside_price_per_mwh[min(hour, len(spec.outside_price_per_mwh) - 1)])
+        return _at(spec.outside_price_per_mwh, hour)
 
     def _price(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:
         key = (hour, outside, cap, carbon, short)
@@ -130,13 +130,13 @@ class PriceForecast:
 
     def _clear(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:
         spec = self.spec
-        hour = min(hour, len(spec.demand_mw) - 1)
         cost = spec.step_cost_per_mwh + spec.step_emissions_kg_per_mwh * (carbon / 1000)
         imports = outside + spec.import_premium_per_mwh
         exports = outside - spec.export_discount_per_mwh
         price = np.concatenate([cost, [min(0.0, cap), imports, cap, exports - 0.001]])
-        demand = spec.demand_mw[hour] * (1 + RESERVE_SHARE) + short
-        traded = [spec.free_supply_mw[hour], spec.import_limit_mw, demand, spec.export_limit_mw]
+        demand = _at(spec.demand_mw, hour) * (1 + RESERVE_SHARE) + short
+        free = _at(spec.free_supply_mw, hour)
+        traded = [free, spec.import_limit_mw, demand, spec.export_limit_mw]
         side = np.concatenate([np.full(len(cost) + 2, SELL), [BUY, BUY]])
         book = OrderBook.from_mw(
             side,
@@ -149,3 +149,10 @@ class PriceForecast:
         if cleared.price is None:
             return outside if spec.import_limit_mw else max(0.0, spec.price_floor)
         return cleared.price / 1000
+
+
+def _at(hourly: Float, hour: int) -> float:
+    """The value of an hour; past the end the same hour of the last day there is stands for it."""
+    while hour >= len(hourly):
+        hour -= 24
+    return float(hourly[max(hour, 0)])

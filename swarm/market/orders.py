@@ -7,6 +7,7 @@ order of arrival cannot matter.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -22,6 +23,7 @@ MAX_PRICE_MILLI = 2**31 - 1
 """Largest price the grid carries, about 2.1 million per MWh."""
 MAX_TOTAL_W = 2**53
 """Largest sum of quantities in one book, about 9 billion MW: sums stay exact in float64 too."""
+COLUMN_TYPES = {"side": np.int8, "price": np.int64, "quantity": np.int64, "agent": np.int64}
 
 
 def to_milli(price_per_mwh: ArrayLike) -> Int:
@@ -66,20 +68,21 @@ class OrderBook:
     agent: Int
 
     def __post_init__(self) -> None:
-        lengths = {len(column) for column in (self.side, self.price, self.quantity, self.agent)}
-        if len(lengths) > 1:
-            raise ValueError(f"the columns of an order book differ in length: {sorted(lengths)}")
-        for name in ("price", "quantity", "agent"):
-            kind = getattr(self, name).dtype
-            if kind != np.int64:
-                raise ValueError(f"{name} must be int64 on the market's grid, got {kind}")
-        if len(self) == 0:
-            return
+        lengths = {name: len(getattr(self, name)) for name in COLUMN_TYPES}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"the columns of an order book differ in length: {lengths}")
+        for name, kind in COLUMN_TYPES.items():
+            got = getattr(self, name).dtype
+            if got != kind:
+                raise ValueError(f"{name} must be {np.dtype(kind)} on the market's grid, got {got}")
         _refuse(np.abs(self.side) != 1, self.side, "side", "is neither +1 (sell) nor -1 (buy)")
         _refuse(self.quantity < 0, self.quantity, "quantity", "is negative")
-        _refuse(np.abs(self.price) > MAX_PRICE_MILLI, self.price, "price", "is out of range")
-        # The float sum cannot wrap around, and is exact wherever the book is accepted.
-        if self.quantity.sum(dtype=np.float64) > MAX_TOTAL_W:
+        beyond = (self.price < -MAX_PRICE_MILLI) | (self.price > MAX_PRICE_MILLI)
+        _refuse(beyond, self.price, "price", "is out of range")
+        _refuse(self.agent < 0, self.agent, "agent", "is negative")
+        # The float sum cannot wrap around but rounds; where it is in range, the other is exact.
+        total_w = self.quantity.sum(dtype=np.float64)
+        if total_w > MAX_TOTAL_W or int(self.quantity.sum()) > MAX_TOTAL_W:
             raise ValueError(
                 f"the quantities of this book sum to more than {MAX_TOTAL_W} W, "
                 "where exact sums could overflow"
@@ -99,20 +102,32 @@ class OrderBook:
         """A book from prices per MWh (in the scenario's currency) and quantities in MW, shape (n,).
 
         Raises:
-            ValueError: for NaN, infinite or out-of-range values, negative quantities, or columns
-                of different length; the message names the column and the first bad row.
+            ValueError: for NaN, infinite or out-of-range values, negative quantities or agents,
+                sides or agents that are no whole numbers, or columns of different length; the
+                message names the column and the first bad row.
         """
         return cls(
-            side=np.asarray(side, dtype=np.int8).reshape(-1),
+            side=_whole(side, "side", np.int8),
             price=to_milli(price_usd_per_mwh).reshape(-1),
             quantity=to_watts(quantity_mw).reshape(-1),
-            agent=np.asarray(agent, dtype=np.int64).reshape(-1),
+            agent=_whole(agent, "agent", np.int64),
         )
 
     @classmethod
     def empty(cls) -> OrderBook:
         """A book without orders."""
         return cls.from_mw([], [], [], [])
+
+
+def _whole(values: ArrayLike, name: str, kind: type[np.int8] | type[np.int64]) -> NDArray[Any]:
+    """The values as integers of `kind`, flat; a cast alone would truncate and wrap around."""
+    given = np.asarray(values).reshape(-1)
+    if given.dtype.kind not in "iuf":
+        given = given.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        whole = given.astype(kind)
+    _refuse(whole != given, given, name, f"is not a whole number that fits {np.dtype(kind)}")
+    return whole
 
 
 def _refuse(bad: NDArray[np.bool_], values: NDArray[np.generic], name: str, what: str) -> None:

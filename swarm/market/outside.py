@@ -47,12 +47,16 @@ class Connection:
         return buy_in, min(sell_out, buy_in - 1)
 
     def orders(self, tick: int, account: int, price_floor: int) -> Orders:
-        """Imports offered and exports bid at `tick` by participant `account`."""
+        """Imports offered and exports bid at `tick` by participant `account`.
+
+        Where the export price is below the floor, exports are bid at the floor; where that would
+        meet the import price, there is no bid.
+        """
         buy_in, sell_out = self.prices_milli(tick)
         limits = np.array([self.import_limit_w, self.export_limit_w], dtype=np.int64)
         quantity = np.maximum(limits - self.balancing_margin_w, 0)
         price = np.array([buy_in, max(sell_out, price_floor)], dtype=np.int64)
-        kept = quantity > 0
+        kept = (quantity > 0) & [True, price[1] < price[0]]
         side = np.array([SELL, BUY], dtype=np.int8)
         return Orders(side[kept], price[kept], quantity[kept], np.full(2, account)[kept])
 

@@ -95,7 +95,8 @@ def _shard(
     for role, names in KINDS[roster.kind].series(roster).items():
         used = sorted(set(names))
         start = dict(zip(used, _offsets([world.series[n].shape[1] for n in used]), strict=True))
-        series[role] = np.concatenate([world.series[n][: scenario.ticks] for n in used], axis=1)
+        rows = min(len(world.series[n]) for n in used)
+        series[role] = np.concatenate([world.series[n][:rows] for n in used], axis=1)
         columns[role] = np.array(
             [
                 start[name] + _site(roster, row, world.series[name].shape[1])
@@ -160,25 +161,26 @@ def _connection(world: World) -> Connection:
 
 def _forecast(world: World, shards: tuple[ShardSpec, ...], outside: Connection) -> ForecastSpec:
     scenario = world.scenario
-    demand, free = np.zeros(scenario.ticks), np.zeros(scenario.ticks)
+    load, weather = [np.zeros(1)], [np.zeros(1)]
     width, cost, emissions = [np.zeros(0)], [np.zeros(0)], [np.zeros(0)]
     for spec in shards:
         kind, roster = spec.roster.kind, spec.roster
         if kind in ("consumer", "home"):
-            demand += _sum_of(spec, "load", roster.column("load_mw"))
+            load.append(_sum_of(spec, "load", roster.column("load_mw")))
         if kind in ("solar", "wind"):
-            free += _sum_of(spec, "availability", roster.column("capacity_mw"))
+            weather.append(_sum_of(spec, "availability", roster.column("capacity_mw")))
         if kind == "home":
-            free += _sum_of(spec, "availability", roster.column("solar_mw"))
+            weather.append(_sum_of(spec, "availability", roster.column("solar_mw")))
         if kind == "generator":
             p = generator.build(roster)
-            weather = p.weather_driven
-            free += _sum_of(spec, "availability", np.where(weather, p.capacity_mw, 0.0))
-            steps = np.diff(p.step_end_mw, axis=1, prepend=0.0)[~weather]
+            driven = p.weather_driven
+            capacity = np.where(driven, p.capacity_mw, 0.0)
+            weather.append(_sum_of(spec, "availability", capacity))
+            steps = np.diff(p.step_end_mw, axis=1, prepend=0.0)[~driven]
             width.append(steps.ravel())
             of_step, emitted = generator.commitment_cost(p)
-            cost.append(of_step[~weather].ravel())
-            emissions.append(emitted[~weather].ravel())
+            cost.append(of_step[~driven].ravel())
+            emissions.append(emitted[~driven].ravel())
     known = scenario.world.forecast == "perfect" or not world.outside_price_from_data
     connection = scenario.outside
     price = np.zeros(1)
@@ -189,8 +191,8 @@ def _forecast(world: World, shards: tuple[ShardSpec, ...], outside: Connection) 
             price = connection.price_per_mwh * world.series[connection.profile][:, 0]
     return ForecastSpec(
         tick_minutes=scenario.tick_minutes,
-        demand_mw=_hourly(demand, scenario.tick_minutes),
-        free_supply_mw=_hourly(free, scenario.tick_minutes),
+        demand_mw=_hourly(_total(load), scenario.tick_minutes),
+        free_supply_mw=_hourly(_total(weather), scenario.tick_minutes),
         step_mw=np.concatenate(width),
         step_cost_per_mwh=np.concatenate(cost),
         step_emissions_kg_per_mwh=np.concatenate(emissions),
@@ -211,7 +213,7 @@ def _spikes(scenario: Scenario, from_data: bool) -> tuple[Spike, ...]:
     found = []
     for event in scenario.events:
         if isinstance(event, PriceSpike):
-            first, stop = scenario.event_ticks(event)
+            first, stop = scenario.event_span(event)
             notice = first - int(event.notice_minutes // scenario.tick_minutes)
             hours = (first * scenario.tick_minutes // 60, -(-stop * scenario.tick_minutes // 60))
             found.append(Spike(notice, *hours, event.price_per_mwh))
@@ -219,12 +221,18 @@ def _spikes(scenario: Scenario, from_data: bool) -> tuple[Spike, ...]:
 
 
 def _sum_of(spec: ShardSpec, role: str, weight_mw: np.ndarray) -> np.ndarray:
-    """Sum over the agents of weight times series, MW, (ticks,)."""
+    """Sum over the agents of weight times series, MW, (rows,)."""
     series = spec.series[role]
     by_column = np.bincount(spec.columns[role], weights=weight_mw, minlength=series.shape[1])
     # einsum without optimize adds in a fixed order; a threaded matmul may not.
     total: np.ndarray = np.einsum("tc,c->t", series, by_column)
     return total
+
+
+def _total(parts: list[np.ndarray]) -> np.ndarray:
+    """Sum of series over the rows that all of them have; a single row stands for all rows."""
+    rows = min((len(part) for part in parts if len(part) > 1), default=1)
+    return sum((part[:rows] for part in parts), np.zeros(rows))
 
 
 def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:

@@ -10,6 +10,8 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from swarm.scenario.assets import Kind, Model, NonNegative, Positive, ProfileName
 from swarm.scenario.events import AnyEvent
 
+NO_END = 2**31
+"""The tick after the last of an event that goes on."""
 FleetName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,39}$")]
 AgentName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -232,6 +234,11 @@ class Scenario(Model):
 
     def event_ticks(self, event: AnyEvent) -> tuple[int, int]:
         """First tick of `event` and the tick after its last, cut to the run's end."""
+        first, stop = self.event_span(event)
+        return first, min(self.ticks, stop)
+
+    def event_span(self, event: AnyEvent) -> tuple[int, int]:
+        """First tick of `event` and the tick after its last, wherever the run ends."""
         if event.tick is not None:
             first = event.tick
         else:
@@ -241,6 +248,5 @@ class Scenario(Model):
             begin = midnight + timedelta(days=event.day, hours=hour, minutes=minute)
             first = (begin - self.start) // timedelta(minutes=self.tick_minutes)
         if event.duration_minutes is None:
-            return first, self.ticks
-        length = max(1, round(event.duration_minutes / self.tick_minutes))
-        return first, min(self.ticks, first + length)
+            return first, NO_END
+        return first, first + max(1, round(event.duration_minutes / self.tick_minutes))

@@ -171,7 +171,7 @@ def _outside_price(
         if from_data:
             notes.append("price_spike event skipped: the outside price comes from data")
             continue
-        first, stop = scenario.event_ticks(event)
+        first, stop = scenario.event_span(event)
         price[first:stop] = event.price_per_mwh
     _check_price(scenario, price, "the data" if from_data else "the built-in model")
     return price

@@ -287,8 +287,7 @@ def test_margin_is_shared_pro_rata_within_one_watt(found: list[Order]) -> None:
             assert abs(accepted[agent] - exact) < 1
             remainder[agent] = exact - int(exact)
         # Those rounded up have the largest remainders; equal ones go to the lowest agent.
-        up = [a for a in offered if remainder[a] and accepted[a] > offered[a] * amount / total]
-        up = [a for a in up if accepted[a] > Fraction(offered[a] * amount, total)]
+        up = [a for a in offered if accepted[a] * total > offered[a] * amount]
         down = [a for a in offered if a not in up]
         for raised in up:
             for kept in down:

@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from streams import MW, Stream, balance_of, record_of, row
 
 from swarm.results.kpis import DEFINITIONS, Totals, herfindahl_index
 from swarm.results.writer import Results
 from swarm.scenario.fleets import rosters
 from swarm.scenario.schema import Scenario
-
-from conftest import MW, Stream, balance_of, record_of, row
 
 
 @pytest.fixture

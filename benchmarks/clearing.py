@@ -1,0 +1,131 @@
+"""Milliseconds per clearing beside bare argsort + cumsum on the same arrays.
+
+    python benchmarks/clearing.py [--quick] [--json FILE]
+
+The bare reference sorts each side by price and sums its quantities, which is the least any
+clearing by sorting does and yields no price, no shares and no checks. Both are timed in turn
+within a repetition, so a slow moment of the machine hits both; the figure is their ratio.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import swarm
+from swarm.market import BUY, SELL, OrderBook, clear
+
+SIZES = (1_000, 10_000, 100_000)
+PRICE_CAP = 200_000
+"""Prices are uniform on the milli grid from 0 to 200 per MWh."""
+SORTS = ("quicksort", "stable")
+"""numpy's default kind, and the one a clearing by sorting needs for reproducible ties."""
+
+
+def random_book(orders: int, seed: int) -> OrderBook:
+    """Orders of distinct agents, half of them bids; quantities lognormal around 1 MW."""
+    rng = np.random.default_rng(seed)
+    side = np.where(rng.random(orders) < 0.5, SELL, BUY).astype(np.int8)
+    price = rng.integers(0, PRICE_CAP + 1, orders)
+    quantity = np.rint(rng.lognormal(np.log(1e6), 1.0, orders)).astype(np.int64)
+    return OrderBook(side, price, quantity, np.arange(orders, dtype=np.int64))
+
+
+def bare_sort(book: OrderBook, kind: Any) -> None:
+    """Each side's prices sorted and quantities summed in that order."""
+    for side in (SELL, BUY):
+        of_side = book.side == side
+        price, quantity = book.price[of_side], book.quantity[of_side]
+        np.cumsum(quantity[np.argsort(price, kind=kind)])
+
+
+def milliseconds(call: Callable[[], object], calls: int) -> float:
+    """Mean of `calls` calls."""
+    start = time.perf_counter()
+    for _ in range(calls):
+        call()
+    return (time.perf_counter() - start) / calls * 1_000
+
+
+def measure(orders: int, seed: int, repetitions: int, seconds: float) -> dict[str, Any]:
+    """Times and ratios at one size; each repetition lasts about `seconds`."""
+    book = random_book(orders, seed)
+    timed: dict[str, Callable[[], object]] = {
+        "clear": lambda: clear(book, price_floor=0, price_cap=PRICE_CAP)
+    }
+    for kind in SORTS:
+        timed[kind] = lambda kind=kind: bare_sort(book, kind)
+    # The first calls warm caches and tell how many fit into a repetition.
+    once = sum(milliseconds(call, 3) for call in timed.values())
+    calls = max(3, int(seconds * 1_000 / once))
+    runs = [
+        {name: milliseconds(call, calls) for name, call in timed.items()}
+        for _ in range(repetitions)
+    ]
+    result: dict[str, Any] = {"orders": orders, "calls_per_repetition": calls}
+    result["clear_ms"] = spread([run["clear"] for run in runs])
+    for kind in SORTS:
+        result[f"sort_{kind}_ms"] = spread([run[kind] for run in runs])
+        result[f"ratio_{kind}"] = spread([run["clear"] / run[kind] for run in runs])
+    return result
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """The aligned table; ratios with their range."""
+    click.echo(
+        f"{'orders':>8} {'clear ms':>9} {'sort ms':>9} {'stable ms':>9} "
+        f"{'clear / sort':>22} {'clear / stable':>22}"
+    )
+    for row in rows:
+        times = [row[f"{name}_ms"]["median"] for name in ("clear", *(f"sort_{k}" for k in SORTS))]
+        ratios = [row[f"ratio_{kind}"] for kind in SORTS]
+        cells = [f"{r['median']:.2f} ({r['min']:.2f}-{r['max']:.2f})" for r in ratios]
+        click.echo(
+            f"{row['orders']:>8,} "
+            + " ".join(f"{value:>9.3f}" for value in times)
+            + "".join(f" {cell:>22}" for cell in cells)
+        )
+
+
+@click.command(help=__doc__.splitlines()[0] if __doc__ else None)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
+@click.option("--quick", is_flag=True, help="Short repetitions.")
+@click.option("--seed", default=0, show_default=True, help="Of the random books.")
+@click.option("--repetitions", default=7, show_default=True, type=click.IntRange(min=5))
+def main(json_file: Path | None, quick: bool, seed: int, repetitions: int) -> None:
+    """Measure, print, and keep the figures."""
+    machine = {
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "python": sys.version.split()[0],
+        "numpy": np.__version__,
+        "swarm": swarm.__version__,
+        "seed": seed,
+        "repetitions": repetitions,
+    }
+    rows = [measure(size, seed, repetitions, 0.1 if quick else 1.0) for size in SIZES]
+    click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))
+    click.echo(f"sort: argsort + cumsum per side, kind {SORTS[0]} (numpy's default) and {SORTS[1]}")
+    show(rows)
+    if json_file is not None:
+        json_file.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

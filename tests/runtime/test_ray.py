@@ -1,0 +1,101 @@
+"""The Ray engine's manners: errors by name, nothing left running, nothing said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import swarm
+from swarm.errors import RunError, UsageError
+
+SHORT = {"ticks": 4, "agents": 12, "out": None}
+
+
+def test_an_address_that_does_not_answer_is_refused_before_anything_is_written(
+    tmp_path: Path,
+) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "swarm", "run", "--scenario", "price_spike"]
+        + ["--address", "127.0.0.1:1", "--out", str(tmp_path / "runs")],
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 2
+    assert "127.0.0.1:1" in finished.stderr
+    assert "ray start --head" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_policy_that_fails_in_a_worker_is_told_by_name(
+    ray_cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken_policy.py").write_text(
+        "import numpy as np\n"
+        "class Broken:\n"
+        "    traits = None\n"
+        "    def __init__(self, kind, parameters): self.kind = kind\n"
+        "    def act(self, state, view):\n"
+        "        n = len(view.standing)\n"
+        "        return np.full((n, len(self.kind.ACTION)), np.nan)\n"
+        "    def settle(self, tick, profit_micro): pass\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(RunError, match=r"broken_policy:Broken.*nan for agent"):
+        swarm.run("price_spike", policy="broken_policy:Broken", engine="ray", **SHORT)
+
+
+def test_a_dead_host_ends_the_run_with_its_name(
+    ray_cluster: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import swarm.runtime.ray as module
+
+    class Killer(swarm.runtime.session.Silent):  # type: ignore[name-defined]
+        def tick(self, cleared: object, operated: object) -> None:
+            os.kill(engines[0].process_ids[0], signal.SIGKILL)
+
+    engines: list[module.RayEngine] = []
+    start = module.Cluster.engine
+
+    def remember(self: module.Cluster, *args: object) -> module.RayEngine:
+        engines.append(start(self, *args))  # type: ignore[arg-type]
+        return engines[-1]
+
+    monkeypatch.setattr(module.Cluster, "engine", remember)
+    with pytest.raises(RunError, match="died"):
+        swarm.run("price_spike", engine="ray", progress=Killer(), **SHORT)
+
+
+def test_actors_end_with_the_run(ray_cluster: object) -> None:
+    import ray
+
+    before = _live_workers()
+    swarm.run("price_spike", engine="ray", agents_per_actor=2, **SHORT)
+    deadline = time.monotonic() + 20
+    while _live_workers() > before and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert ray.is_initialized()
+    assert _live_workers() <= before
+
+
+def _live_workers() -> int:
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    return sum("ray::_" in line and "Actor" in line for line in listed.splitlines())
+
+
+def test_ray_needs_no_words(ray_cluster: object, capfd: pytest.CaptureFixture[str]) -> None:
+    swarm.run("price_spike", engine="ray", agents_per_actor=1, **SHORT)
+    said = capfd.readouterr()
+    assert said.out == ""
+    assert "raylet" not in said.err
+
+
+def test_an_address_belongs_to_the_ray_engine() -> None:
+    with pytest.raises(UsageError, match="--address is for --engine ray"):
+        swarm.run("price_spike", engine="inline", address="auto", **SHORT)
