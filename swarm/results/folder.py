@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
 import math
 import os
@@ -11,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from swarm import __version__
 from swarm.errors import RunError, UsageError
 
 CHECKSUMS = "SHA256SUMS"
@@ -31,7 +31,7 @@ def new_run_folder(out: Path, scenario_name: str, seed: int, resolved: str, now:
     Raises:
         UsageError: where the folder cannot be made or written.
     """
-    code = hashlib.sha256(f"{__version__}\n{resolved}".encode()).hexdigest()[:8]
+    code = hashlib.sha256(f"{_version()}\n{resolved}".encode()).hexdigest()[:8]
     name = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{scenario_name}-s{seed}-{code}"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -46,6 +46,14 @@ def new_run_folder(out: Path, scenario_name: str, seed: int, resolved: str, now:
             "give a folder you can write to with --out"
         ) from None
     return folder
+
+
+def _version() -> str:
+    """Version of the installed package; a source checkout has a commit instead (manifest)."""
+    try:
+        return importlib.metadata.version("grid-swarm")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
 
 
 def _first_free(out: Path, name: str) -> Path:

@@ -9,18 +9,25 @@ from pathlib import Path
 
 import pytest
 
-from swarm import __version__
 from swarm.errors import RunError, UsageError
 from swarm.results.folder import digest_folder, new_run_folder, write_bytes, write_json, write_text
 
 NOON = datetime.fromisoformat("2026-03-01T13:00:05+01:00")
 
 
-def test_name(tmp_path: Path) -> None:
-    code = hashlib.sha256(f"{__version__}\nname: x\n".encode()).hexdigest()[:8]
-    folder = new_run_folder(tmp_path / "deep" / "runs", "price_spike", 7, "name: x\n", NOON)
-    assert folder == tmp_path / "deep" / "runs" / f"20260301T120005Z-price_spike-s7-{code}"
-    assert list(folder.iterdir()) == []
+def test_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hash_of(version: str, resolved: str) -> str:
+        monkeypatch.setattr("importlib.metadata.version", lambda name: version)
+        folder = new_run_folder(tmp_path / "deep" / "runs", "price_spike", 7, resolved, NOON)
+        assert list(folder.iterdir()) == []
+        name, code = folder.name.rsplit("-", 1)
+        assert folder.parent == tmp_path / "deep" / "runs"
+        assert name == "20260301T120005Z-price_spike-s7"
+        return code
+
+    code = hash_of("1.2.3", "name: x\n")
+    assert code == hashlib.sha256(b"1.2.3\nname: x\n").hexdigest()[:8]
+    assert len({code, hash_of("1.2.4", "name: x\n"), hash_of("1.2.3", "name: y\n")}) == 3
 
 
 def test_never_overwritten(tmp_path: Path) -> None:

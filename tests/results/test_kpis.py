@@ -132,6 +132,16 @@ def test_marginal_cost_counts_units_that_deliver_only(
     assert found.metrics["price_cost_markup"] is None
 
 
+def test_no_markup_at_a_negative_price(
+    write: Callable[..., Results], by_hand_scenario: Scenario
+) -> None:
+    """(price - cost) / price would call a sale below cost a markup."""
+    traded = {"price_milli": -10_000, "status": "cleared", "volume_w": MW}
+    meters = {"generation_w": row(a3=MW), "marginal_cost_milli": row(a3=40_000)}
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    assert found.metrics["price_cost_markup"] is None
+
+
 def test_long_runs_do_not_overflow(by_hand_scenario: Scenario) -> None:
     from swarm.results.by_kind import INT_COLUMNS, first_agents, sum_by_kind
 
