@@ -1,6 +1,6 @@
 """The battery inside storage, vehicles and homes: limits, flows and the price rule.
 
-Physics: stored energy e' = e (1 - d h) + charge h eta_c - discharge h / eta_d, kept between the
+Physics: stored energy e' = e (1 - d)^h + charge h eta_c - discharge h / eta_d, kept between the
 floor and the ceiling whatever was sold. Price rule: buy below one quantile of the known prices,
 sell above another, and never trade a spread that efficiency and wear eat up. Thresholds on price
 are the form the optimal policy takes for a price-taking store (Cruise, Flatley, Gibbens, Zachary:
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents.view import View, price_points, watts
+from swarm.market.orders import to_milli
 from swarm.messages import Float, Int
 from swarm.scenario.roster import Roster
 
@@ -143,17 +144,20 @@ def break_even(p: Battery, buy_price: Float) -> Float:
     return np.maximum(buy_price / round_trip, buy_price) + p.degradation_cost_per_mwh
 
 
-def orders(p: Battery, stored_mwh: Float, action: Float, hours: float) -> tuple[Float, Int]:
+def orders(p: Battery, stored_mwh: Float, action: Float, view: View) -> tuple[Float, Int]:
     """A buy and a sell order each: prices per MWh (n, 2) and quantities in watts (n, 2).
 
-    The sell price is kept above the buy price, so that one tick never accepts both.
+    The sell price is kept above the buy price, as the market will see them, so that one tick never
+    accepts both.
     """
+    hours, signal = view.tick_hours, view.signal
     share = np.clip(action[:, [0, 2]], 0.0, 1.0)
     limit = np.column_stack(
         [charge_limit_w(p, stored_mwh, hours), discharge_limit_w(p, stored_mwh, hours)]
     )
     quantity = np.floor(share * limit).astype(np.int64)
-    price = action[:, [1, 3]].copy()
-    both = (quantity > 0).all(axis=1) & (price[:, 1] <= price[:, 0])
+    price = np.clip(action[:, [1, 3]], signal.price_floor, signal.price_cap)
+    buy, sell = to_milli(price).T
+    both = (quantity > 0).all(axis=1) & (sell <= buy)
     quantity[both, 1] = 0
     return price, quantity

@@ -75,8 +75,9 @@ def connected(p: Parameters, hour_of_day: float) -> np.ndarray:
 def heuristic(p: Parameters, s: State, view: View) -> Float:
     """Charge in the cheapest known hours that suffice; sell by the quantile rule, (n, 4)."""
     action = battery.heuristic(p.battery, view)
+    stored = s.stored_mwh - _trip(p, s, connected(p, view.hour_of_day))
+    hours_needed = _hours_needed(p, stored, _hours_left(p, view.hour_of_day))
     hours_left = np.clip(_hours_left(p, view.hour_of_day), 1.0, FORECAST_HOURS)
-    hours_needed = _hours_needed(p, s)
     ahead = np.sort(_forecast_until(view, hours_left), axis=1)
     last = np.minimum(np.ceil(hours_needed), np.ceil(hours_left)).astype(np.int64)
     threshold = np.take_along_axis(ahead, np.maximum(last, 1)[:, None] - 1, axis=1)[:, 0]
@@ -98,9 +99,23 @@ def _hours_left(p: Parameters, hour_of_day: float) -> Float:
     return 24.0 - (hour_of_day - p.departure_hour) % 24
 
 
-def _hours_needed(p: Parameters, s: State) -> Float:
-    """Hours of charging at full power until the required energy is stored, (n,)."""
-    lacking = np.maximum(0.0, p.required_mwh - s.stored_mwh)
+def _trip(p: Parameters, s: State, here: np.ndarray) -> Float:
+    """Energy that vehicles which come back in this interval have used, MWh, (n,)."""
+    if s.away is None:
+        return np.zeros(len(here))
+    return np.where(here & s.away, np.minimum(p.trip_mwh, s.stored_mwh), 0.0)
+
+
+def _kept(p: Parameters, hours: Float) -> Float:
+    """Share of the stored energy that self-discharge leaves after `hours`, (n,)."""
+    kept: Float = (1.0 - p.battery.self_discharge_per_hour) ** hours
+    return kept
+
+
+def _hours_needed(p: Parameters, stored_mwh: Float, hours_left: Float) -> Float:
+    """Hours of charging at full power now that leave the required energy at departure, (n,)."""
+    kept = np.maximum(_kept(p, hours_left), 1e-12)
+    lacking = np.maximum(0.0, p.required_mwh - stored_mwh * kept) / kept
     power = np.maximum(p.battery.power_mw * p.battery.charge_efficiency, 1e-12)
     return lacking / power
 
@@ -114,15 +129,20 @@ def _forecast_until(view: View, hours_left: Float) -> Float:
 def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, Int]:
     """Urgent charging at the cap, wished charging and discharging at a price, (n, 3) each."""
     here = connected(p, view.hour_of_day) & ~view.standing
-    price, wished = battery.orders(p.battery, s.stored_mwh, action, view.tick_hours)
-    limit = battery.charge_limit_w(p.battery, s.stored_mwh, view.tick_hours)
-    laxity = _hours_left(p, view.hour_of_day) - _hours_needed(p, s)
-    lacking = (p.required_mwh - s.stored_mwh) / (p.battery.charge_efficiency * view.tick_hours)
+    stored = s.stored_mwh - _trip(p, s, connected(p, view.hour_of_day))
+    price, wished = battery.orders(p.battery, stored, action, view)
+    limit = battery.charge_limit_w(p.battery, stored, view.tick_hours)
+    hours_left = _hours_left(p, view.hour_of_day)
+    laxity = hours_left - _hours_needed(p, stored, hours_left)
+    lacking = p.required_mwh - battery.after_loss(p.battery, stored, view.tick_hours)
+    lacking = lacking / (p.battery.charge_efficiency * view.tick_hours)
     need = np.clip(np.ceil(lacking * 1e6), 0, limit).astype(np.int64)
     # One tick early: the need must fit into whole ticks.
     urgent = np.where(laxity <= view.tick_hours, need, 0)
-    # A tick of discharging costs up to about two ticks of laxity; it must stay above one.
-    may_sell = p.vehicle_to_grid & (laxity > 4 * view.tick_hours)
+    # A tick of discharging costs itself and its recharging in laxity, which must stay above one.
+    round_trip = p.battery.charge_efficiency * p.battery.discharge_efficiency
+    recharging = 1.0 / (round_trip * np.maximum(_kept(p, hours_left), 1e-12))
+    may_sell = p.vehicle_to_grid & (laxity > (2 + recharging) * view.tick_hours)
     quantity = np.column_stack(
         [urgent, np.minimum(wished[:, 0], limit - urgent), np.where(may_sell, wished[:, 1], 0)]
     )
@@ -136,9 +156,10 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     meters = no_meters(len(s.stored_mwh))
     here = connected(p, interval.hour_of_day)
     away = ~here if s.away is None else s.away
-    leaves, returns = ~here & ~away, here & away
-    meters["missed_mwh"] = np.where(leaves, np.maximum(0.0, p.required_mwh - s.stored_mwh), 0.0)
-    meters["trip_mwh"] = np.where(returns, np.minimum(p.trip_mwh, s.stored_mwh), 0.0)
+    meters["missed_mwh"] = np.where(
+        ~here & ~away, np.maximum(0.0, p.required_mwh - s.stored_mwh), 0.0
+    )
+    meters["trip_mwh"] = _trip(p, s, here)
     s.stored_mwh = s.stored_mwh - meters["trip_mwh"]
     s.away = ~here
 

@@ -99,10 +99,11 @@ def _steps(asset: dict[str, object]) -> tuple[Float, Float, Float]:
     slope = asset["marginal_cost_slope_per_mw"]
     steps: tuple[dict[str, float | None], ...] = asset["cost_steps"]  # type: ignore[assignment]
     if steps:
+        unit = emissions[0]
         for index, step in enumerate(steps):
             end[index], cost[index:] = step["up_to_mw"], step["cost_per_mwh"]
-            if step["emissions_kg_per_mwh"] is not None:
-                emissions[index:] = step["emissions_kg_per_mwh"]
+            own = step["emissions_kg_per_mwh"]
+            emissions[index:] = unit if own is None else own
     elif slope:
         end *= np.arange(1, MAX_COST_STEPS + 1) / MAX_COST_STEPS
         # The mean marginal cost of a step makes the total exact at its ends.
@@ -240,8 +241,10 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     low, high = _range(p, s, available, hours)
     trips = s.running & (interval.uniforms[:, 0] < -np.expm1(-hours / p.failure_hours))
     repair = -np.log1p(-interval.uniforms[:, 1]) * p.repair_hours
-    s.outage_hours = np.where(trips, repair, np.maximum(0.0, s.outage_hours - hours))
     failed = trips | interval.failed
+    sound = (s.outage_hours <= 0) & ~failed
+    # The interval of the trip is the first of the repair.
+    s.outage_hours = np.maximum(0.0, np.where(trips, repair, s.outage_hours) - hours)
     started = s.starting & ~failed
     s.hours_in_state = np.where(s.running & failed, 0.0, s.hours_in_state + hours)
     s.running &= ~failed
@@ -254,7 +257,6 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
 
     meters = no_meters(len(output))
     meters["delivered_w"] = meters["generation_w"] = output
-    sound = (s.outage_hours <= 0) & ~failed
     meters["available_w"] = np.where(sound, watts(available), 0)
     meters["curtailed_w"] = np.where(p.weather_driven, meters["available_w"] - output, 0)
     used = np.diff(np.minimum(p.step_end_mw, s.output_mw[:, None]), axis=1, prepend=0.0)

@@ -76,7 +76,7 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     load = watts(p.load_mw * np.maximum(view.forecast["load"], 0.0))
     sun = watts(p.solar_mw * np.clip(view.forecast["availability"], 0.0, 1.0))
     sun[view.standing] = 0
-    price, quantity = battery.orders(p.battery, s.stored_mwh, action, view.tick_hours)
+    price, quantity = battery.orders(p.battery, s.stored_mwh, action, view)
     quantity[view.standing] = 0
     n = len(load)
     return (

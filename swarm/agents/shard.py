@@ -48,7 +48,7 @@ class Clock:
 
     def hour_of_day(self, tick: int) -> float:
         """Local hour at the start of `tick`, 0..24."""
-        return (self.start_hour * 60 + tick * self.tick_minutes) % 1440 / 60
+        return (round(self.start_hour * 60) + tick * self.tick_minutes) % 1440 / 60
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class Shard:
             actual=self._series(tick),
             accepted_w=accepted,
             offered_w=self._offered,
-            failed=self._hit("outage", tick),
+            failed=self._hit("outage", tick) | self._hit("maintenance", tick),
             carbon_price_per_tonne=signal.carbon_price_per_tonne,
             uniforms=self._uniforms("nature", tick),
         )

@@ -57,7 +57,7 @@ def random(p: Parameters, s: State, view: View) -> Float:
 
 def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, Int]:
     """Order prices per MWh and quantities in watts, (n, 2) each, for the sides in `SIDES`."""
-    price, quantity = battery.orders(p.battery, s.stored_mwh, action, view.tick_hours)
+    price, quantity = battery.orders(p.battery, s.stored_mwh, action, view)
     quantity[view.standing] = 0
     return price, quantity
 

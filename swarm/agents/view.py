@@ -43,7 +43,7 @@ class Interval:
         actual: value of each of the shard's own series, (n,).
         accepted_w: int64 (n, slots), accepted of each order slot.
         offered_w: int64 (n, slots), offered in each slot.
-        failed: bool (n,), an outage event hits the unit.
+        failed: bool (n,), an outage event or planned maintenance holds the unit.
         carbon_price_per_tonne: CO2 price.
         uniforms: (n, 4), nature's randomness for this tick.
     """

@@ -154,9 +154,11 @@ class Operator:
         """Mean price of each of the last 24 hours, newest first, NaN where unknown."""
         hourly = np.full(FORECAST_HOURS, np.nan)
         newest = np.array(self._prices[::-1])
-        age = np.arange(len(newest)) * self.spec.tick_minutes // 60
-        for hour in range(min(FORECAST_HOURS, int(age[-1]) + 1 if len(age) else 0)):
-            known = newest[age == hour]
+        for hour in range(FORECAST_HOURS):
+            # A tick longer than an hour counts for each of its hours.
+            first = hour * 60 // self.spec.tick_minutes
+            stop = -(-(hour + 1) * 60 // self.spec.tick_minutes)
+            known = newest[first:stop]
             known = known[np.isfinite(known)]
             if len(known):
                 hourly[hour] = known.mean()

@@ -69,8 +69,9 @@ DEFINITIONS: dict[str, str] = {
     "price_cost_markup": "Lerner index (price - marginal cost) / price, volume-weighted over ticks "
     "with trade at a price above 0 (A. Lerner, Review of Economic Studies 1, 1934). Marginal cost: "
     "the highest true marginal cost of a generator that delivered, or the outside price with "
-    "premium where energy was imported by contract, whichever is more. Units held on at least "
-    "output count, so it can be negative. Null where no tick has such a cost.",
+    "premium where energy was imported by contract, whichever is more, of those at or below the "
+    "price: what runs above the price is held by its least output or its ramp and sets no price. "
+    "Null where no tick has such a cost.",
 }
 """What each entry of `metrics.json` is. Energy is power times the length of a tick."""
 
@@ -136,18 +137,20 @@ class Totals:
         self.sums["price_milli_w"] += price * record.volume_w
         low, high = self.prices_milli or (price, price)
         self.prices_milli = min(low, price), max(high, price)
-        cost = self._marginal_cost_milli(record, generation_w)
+        cost = self._marginal_cost_milli(record, price, generation_w)
         if cost is not None and price > 0:
             self.sums["markup_volume_w"] += record.volume_w
             self.markup_weighted += record.volume_w * (price - cost) / price
 
-    def _marginal_cost_milli(self, record: TickRecord, generation_w: np.ndarray) -> int | None:
+    def _marginal_cost_milli(
+        self, record: TickRecord, price: int, generation_w: np.ndarray
+    ) -> int | None:
         """Marginal cost of the system in one tick, as `price_cost_markup` defines it."""
         costs = record.meters.marginal_cost_milli[self._generators][generation_w > 0]
-        found = [int(costs.max())] if len(costs) else []
+        found: list[int] = costs.tolist()
         if record.imported_w > 0 and record.outside_price_milli is not None:
             found.append(record.outside_price_milli + self._premium_milli)
-        return max(found, default=None)
+        return max((cost for cost in found if cost <= price), default=None)
 
 
 def metrics(totals: Totals, scenario: Scenario, rosters: Sequence[Roster]) -> dict[str, Any]:

@@ -121,16 +121,12 @@ def agent_columns(record: TickRecord, agents: np.ndarray | None) -> list[np.ndar
 
 
 def table_of_rows(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    """A table of one row of scalars for each tick; None becomes null."""
-    if not rows:
-        return schema.empty_table()
+    """A table of one row of scalars for each tick, of one at least; None becomes null."""
     return _table(schema, list(zip(*rows, strict=True)))
 
 
 def table_of_blocks(schema: pa.Schema, blocks: Sequence[Sequence[np.ndarray]]) -> pa.Table:
-    """A table of one block of aligned columns for each tick."""
-    if not blocks:
-        return schema.empty_table()
+    """A table of one block of aligned columns for each tick, of one at least."""
     return _table(schema, [np.concatenate(column) for column in zip(*blocks, strict=True)])
 
 

@@ -171,7 +171,6 @@ class _Parts:
         self._name, self._schema, self._build, self._store = name, schema, build, store
         self._ticks_per_part = ticks_per_part
         self._ticks: list[Sequence[Any]] = []
-        self._started = False
 
     def add(self, tick: Sequence[Any]) -> None:
         """Add what one tick gave: a row of scalars, or a block of columns."""
@@ -180,10 +179,10 @@ class _Parts:
             self._flush()
 
     def finish(self) -> None:
-        """Write what is left; a table without rows gets one empty part."""
-        if self._ticks or not self._started:
+        """Write what is left."""
+        if self._ticks:
             self._flush()
 
     def _flush(self) -> None:
         self._store.put(self._name, self._build(self._schema, self._ticks))
-        self._ticks, self._started = [], True
+        self._ticks = []
