@@ -79,7 +79,8 @@ def heuristic(p: Parameters, s: State, view: View) -> Float:
     hours_needed = _hours_needed(p, stored, _hours_left(p, view.hour_of_day))
     hours_left = np.clip(_hours_left(p, view.hour_of_day), 1.0, FORECAST_HOURS)
     ahead = np.sort(_forecast_until(view, hours_left), axis=1)
-    last = np.minimum(np.ceil(hours_needed), np.ceil(hours_left)).astype(np.int64)
+    # Two hours of charging and a rounding error are two hours.
+    last = np.minimum(np.ceil(hours_needed - 1e-9), np.ceil(hours_left)).astype(np.int64)
     threshold = np.take_along_axis(ahead, np.maximum(last, 1)[:, None] - 1, axis=1)[:, 0]
     needs = (hours_needed > 0) & np.isfinite(threshold)
     action[:, 1] = np.where(needs, np.maximum(action[:, 1], threshold), action[:, 1])

@@ -122,33 +122,32 @@ def solve(orders: list[Order]) -> Optimum:
     The interval of supporting prices is complementary slackness applied to HiGHS's own dispatch: a
     bid that is served bounds the price from above, one that is not fully served from below, and
     the reverse for offers. It is -inf..inf where nothing bounds it.
+
+    HiGHS works to absolute tolerances: beside more than about 10 GW it may lose a single watt or
+    give no answer, so keep quantities below that here.
     """
     if not orders:
         return Optimum(0.0, -np.inf, np.inf, 0.0)
     side = np.array([order.side for order in orders], dtype=float)
     price = np.array([order.price for order in orders], dtype=float)
     quantity = np.array([order.quantity for order in orders], dtype=float)
-    # Per MWh and in kW, without presolve: where a watt stands beside a thousand terawatts, HiGHS
-    # with presolve or in other units ends off the optimum or without an answer now and then.
     found = linprog(
-        c=side * price / 1e3,
+        c=side * price,
         A_eq=side[None, :],
         b_eq=[0.0],
-        bounds=np.column_stack([np.zeros(len(orders)), quantity / 1e3]),
+        bounds=np.column_stack([np.zeros(len(orders)), quantity]),
         method="highs",
-        options={"presolve": False},
     )
     assert found.status == 0, found.message
     # Whole watts: every vertex is whole, so half a watt tells apart.
-    watts = found.x * 1e3
-    served, unserved = watts > 0.5, watts < quantity - 0.5
+    served, unserved = found.x > 0.5, found.x < quantity - 0.5
     below = np.where(side > 0, served, unserved)
     above = np.where(side > 0, unserved, served)
     return Optimum(
-        welfare=-float(found.fun) * 1e6,
+        welfare=-float(found.fun),
         lowest_price=float(price[below].max(initial=-np.inf)),
         highest_price=float(price[above].min(initial=np.inf)),
-        dual_price=float(found.eqlin.marginals[0]) * 1e3,
+        dual_price=float(found.eqlin.marginals[0]),
     )
 
 

@@ -68,6 +68,13 @@ trading_books = st.builds(
 )
 """Books in which something trades for certain."""
 
+MOST_SOLVABLE_W = 10**10
+
+
+def solvable(found: list[Order]) -> list[Order]:
+    """The same with quantities that the linear program's solver handles, see `oracle.solve`."""
+    return [order._replace(quantity=min(order.quantity, MOST_SOLVABLE_W)) for order in found]
+
 
 def book_of(found: list[Order]) -> OrderBook:
     """The arrays of `found`, in its order."""

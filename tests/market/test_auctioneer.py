@@ -24,6 +24,9 @@ PRICES = [-500_000, -499_999, 0, 1, 10_000, 20_000, 3_000_000]
 QUANTITIES = [0, 1, 2, 3, 7, 1_000_003, 30_000_000]
 OUTSIDE_PRICES = [-500.0, -499.999, 0.0, 10.0, 20.0, 2_990.0]
 
+# A generator drawn by its seed: hypothesis' own would turn every shuffle into many draws.
+shuffles = st.builds(random.Random, st.integers(0, 2**32 - 1))
+
 
 @dataclass(frozen=True)
 class Play:
@@ -36,14 +39,14 @@ class Play:
 
 
 @st.composite
-def plays(draw: st.DrawFn, max_agents: int = 6, max_ticks: int = 3) -> Play:
+def plays(draw: st.DrawFn, max_agents: int = 5, max_ticks: int = 2) -> Play:
     """Random offers and meters; an order is drawn as one integer and taken apart, for speed."""
     agents, ticks = draw(st.integers(1, max_agents)), draw(st.integers(1, max_ticks))
     codes = st.integers(0, 2 * len(PRICES) * len(QUANTITIES) * agents - 1)
     offers = []
     for _ in range(ticks):
         orders = []
-        for code in draw(st.lists(codes, max_size=8)):
+        for code in draw(st.lists(codes, max_size=7)):
             rest, is_buy = divmod(code, 2)
             rest, price = divmod(rest, len(PRICES))
             agent, quantity = divmod(rest, len(QUANTITIES))
@@ -152,7 +155,7 @@ def flat(play: Play, rng: random.Random) -> Played:
     return run(play, (np.arange(play.agents),), rng)
 
 
-@given(plays(), st.randoms(use_true_random=False))
+@given(plays(), shuffles)
 def test_packing_changes_nothing(play: Play, rng: random.Random) -> None:
     one, packed = flat(play, rng), run(play, pack(play.agents, rng), rng)
     assert packed.cleared == one.cleared
@@ -189,7 +192,7 @@ def test_packing_changes_nothing_where_agents_send_many_orders() -> None:
     assert [encode(r) for r in packed.records] == [encode(r) for r in one.records]
 
 
-@given(plays(), st.randoms(use_true_random=False))
+@given(plays(), shuffles)
 def test_notices_answer_each_host_in_its_own_order(play: Play, rng: random.Random) -> None:
     hosts = pack(play.agents, rng)
     played = run(play, hosts, rng)
@@ -211,7 +214,7 @@ def test_notices_answer_each_host_in_its_own_order(play: Play, rng: random.Rando
     assert all(len(notice.accepted_w) == 0 for notice in played.notices[-1])
 
 
-@given(plays(), st.randoms(use_true_random=False))
+@given(plays(), shuffles)
 def test_every_tick_is_the_walk_over_all_orders_and_the_outside(
     play: Play, rng: random.Random
 ) -> None:

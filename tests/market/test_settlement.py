@@ -157,9 +157,10 @@ def test_payments_that_fit_each_but_not_in_sum_are_refused() -> None:
 
 # Imbalance
 
+# Up to 17 GW each, which always fits.
 deviations = st.lists(
     st.tuples(
-        st.one_of(st.integers(-(2**38), 2**38), st.integers(-20, 20)),
+        st.one_of(st.integers(-(2**34), 2**34), st.integers(-20, 20)),
         st.one_of(st.integers(0, 2_000_000), st.integers(0, 9)),
     ),
     max_size=12,
@@ -176,8 +177,6 @@ def test_imbalance_sums_to_zero_at_two_prices(
     penalty = np.array([milli for _, milli in rows], dtype=np.int64)
     watts = deviation.tolist()
     prices = [price + p if w < 0 else price - p for w, p in rows]
-    if may_overflow([abs(price) + p for _, p in rows], watts, length):
-        return
     settled = settle_imbalance(deviation, price, penalty, length)
     assert settled.participants.tolist() == [
         micro(p, w, length) for p, w in zip(prices, watts, strict=True)

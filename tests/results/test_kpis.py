@@ -137,9 +137,21 @@ def test_no_markup_at_a_negative_price(
 ) -> None:
     """(price - cost) / price would call a sale below cost a markup."""
     traded = {"price_milli": -10_000, "status": "cleared", "volume_w": MW}
-    meters = {"generation_w": row(a3=MW), "marginal_cost_milli": row(a3=40_000)}
+    meters = {"generation_w": row(a3=MW), "marginal_cost_milli": row(a3=-20_000)}
     found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
     assert found.metrics["price_cost_markup"] is None
+
+
+def test_a_unit_held_above_the_price_sets_none(
+    write: Callable[..., Results], by_hand_scenario: Scenario
+) -> None:
+    traded = {"price_milli": 100_000, "status": "cleared", "volume_w": MW}
+    meters = {
+        "generation_w": row(a2=MW, a3=MW),
+        "marginal_cost_milli": row(a2=60_000, a3=400_000),
+    }
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    assert found.metrics["price_cost_markup"] == 0.4
 
 
 def test_long_runs_do_not_overflow(by_hand_scenario: Scenario) -> None:

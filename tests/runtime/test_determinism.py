@@ -59,7 +59,7 @@ def test_inline_packing_changes_no_byte(reference: Run, per_actor: int) -> None:
 
 @pytest.mark.parametrize("per_actor", [1, 7, "auto"])
 def test_ray_changes_no_byte(
-    ray_cluster: object, reference: Run, per_actor: int | str, tmp_path: Path
+    ray_cluster: str, reference: Run, per_actor: int | str, tmp_path: Path
 ) -> None:
     run = evening(tmp_path, engine="ray", agents_per_actor=per_actor)
     assert run.digest == reference.digest
@@ -71,7 +71,7 @@ def test_ray_changes_no_byte(
         assert hosts == -(-AGENTS // int(per_actor))
 
 
-def test_hosts_are_worker_processes_of_their_own(ray_cluster: object) -> None:
+def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
     import os
 
     from swarm.runtime.ray import Cluster
@@ -89,7 +89,7 @@ def test_hosts_are_worker_processes_of_their_own(ray_cluster: object) -> None:
 
 
 def test_large_replies_travel_by_reference_and_change_nothing(
-    ray_cluster: object, monkeypatch: pytest.MonkeyPatch, reference: Run
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, reference: Run
 ) -> None:
     import swarm.runtime.ray as engine
 

@@ -34,7 +34,7 @@ def test_an_address_that_does_not_answer_is_refused_before_anything_is_written(
 
 
 def test_a_policy_that_fails_in_a_worker_is_told_by_name(
-    ray_cluster: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "broken_policy.py").write_text(
         "import numpy as np\n"
@@ -52,7 +52,7 @@ def test_a_policy_that_fails_in_a_worker_is_told_by_name(
 
 
 def test_a_dead_host_ends_the_run_with_its_name(
-    ray_cluster: object, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import swarm.runtime.ray as module
 
@@ -72,7 +72,7 @@ def test_a_dead_host_ends_the_run_with_its_name(
         swarm.run("price_spike", engine="ray", progress=Killer(), **SHORT)
 
 
-def test_actors_end_with_the_run(ray_cluster: object) -> None:
+def test_actors_end_with_the_run(ray_cluster: str) -> None:
     import ray
 
     before = _live_workers()
@@ -89,7 +89,7 @@ def _live_workers() -> int:
     return sum("ray::_" in line and "Actor" in line for line in listed.splitlines())
 
 
-def test_ray_needs_no_words(ray_cluster: object, capfd: pytest.CaptureFixture[str]) -> None:
+def test_ray_needs_no_words(ray_cluster: str, capfd: pytest.CaptureFixture[str]) -> None:
     swarm.run("price_spike", engine="ray", agents_per_actor=1, **SHORT)
     said = capfd.readouterr()
     assert said.out == ""

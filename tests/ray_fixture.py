@@ -10,11 +10,13 @@ from swarm.runtime.local_ray import prepare
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[object]:
-    """A local Ray; every run of the session that asks for the Ray engine uses it."""
+def ray_cluster() -> Iterator[str]:
+    """The address of a local Ray; every run of this process with the Ray engine uses it."""
     assert prepare(None) is None, "unset RAY_ADDRESS to run the tests"
+    import ray
+
     from swarm.runtime.ray import Cluster
 
     cluster = Cluster(None)
-    yield cluster
+    yield ray.get_runtime_context().gcs_address
     cluster.close()

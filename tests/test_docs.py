@@ -1,0 +1,75 @@
+"""Every command and program in README and docs runs.
+
+The two commands that set up an environment are run by `.ci/run`; those of docs/cluster.md and
+`--address auto` by `tests/runtime/test_cluster.py`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.commands import DATA, ROOT, python_blocks, run, shown
+
+PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md"))]
+SETS_UP = ("python3 -m venv", "source ")
+LONG = ("python -m pytest", "HYPOTHESIS_PROFILE", "python benchmarks/")
+ELSEWHERE = "--address"
+
+
+def commands(*, long: bool) -> list[str]:
+    found = []
+    for page in PAGES:
+        if page == "docs/cluster.md":
+            continue
+        for line in shown(page):
+            skipped = line.startswith(SETS_UP) or ELSEWHERE in line
+            if not skipped and line.startswith(LONG) is long:
+                found.append(line)
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("reader")
+
+
+@pytest.mark.parametrize("command", commands(long=False))
+def test_shown_command_works(command: str, folder: Path, ray_cluster: str) -> None:
+    if "../shared/data" in command and not DATA.is_dir():
+        pytest.skip("the real data is not at ../shared/data")
+    done = run(command, folder, RAY_ADDRESS=ray_cluster)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in commands(long=True) if "pytest" not in c])
+def test_long_command_works(command: str) -> None:
+    done = run(command, ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_blocks_run(page: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for block in python_blocks(page):
+        exec(compile(block, page, "exec"), {})
+        assert capsys.readouterr().out
+    assert page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    import re
+
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
+        assert ((ROOT / page).parent / target).exists(), target
+
+
+def test_every_figure_is_documented() -> None:
+    from swarm.results.kpis import DEFINITIONS
+
+    page = (ROOT / "docs/results.md").read_text()
+    for name, definition in DEFINITIONS.items():
+        assert f"| `{name}` | {definition} |" in page
