@@ -69,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        # click wraps the interrupt that the run raised; its words are in the cause.
+        said = str(stop.__cause__ or stop)
+        click.echo(f"interrupted: {said}" if said else "interrupted", err=True)
         sys.exit(INTERRUPTED)
     except SwarmError as error:
         click.echo(f"error: {error}", err=True)

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -96,17 +98,14 @@ class Cluster:
         if address is not None:
             _probe(address)
             try:
-                ray.init(address=address, **quiet)
+                with _uninterrupted():
+                    ray.init(address=address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, RayError) as error:
                 raise UsageError(_no_cluster(address, str(error).splitlines()[0])) from None
             return
         try:
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                configure_logging=True,
-                **quiet,
-            )
+            with _uninterrupted():
+                ray.init(address="local", include_dashboard=False, **quiet)
         except Exception as error:
             self.close()
             raise RunError(
@@ -135,12 +134,13 @@ class Cluster:
 
     def close(self) -> None:
         """End the actors, disconnect, and stop Ray where it was started here."""
-        for actor in self._actors:
-            with contextlib.suppress(Exception):
-                ray.kill(actor)
-        self._actors = []
-        if self.owned and ray.is_initialized():
-            ray.shutdown()
+        with _uninterrupted():
+            for actor in self._actors:
+                with contextlib.suppress(Exception):
+                    ray.kill(actor)
+            self._actors = []
+            if self.owned and ray.is_initialized():
+                ray.shutdown()
 
 
 class RayEngine:
@@ -288,6 +288,22 @@ def _translated(names: Sequence[str] = (), pending: Sequence[Any] = ()) -> Itera
         raise RunError(f"{who} died: {str(error).splitlines()[0]}") from error
     except RayError as error:
         raise RunError(f"Ray failed: {error}") from error
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done: Ray crashes when its start or end is cut short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 def _failed(ref: Any) -> bool:

@@ -78,6 +78,8 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
         f"{fleet.name} {old} -> {new}"
         for fleet, old, new in zip(scenario.fleets, before, after, strict=True)
     )
+    if after == before:
+        return scenario, []
     notes = [f"{origin}: {mix}"]
     outside = scenario.outside
     if outside is not None:

@@ -139,7 +139,7 @@ def test_a_payment_of_62_bits_is_exact_and_one_beyond_is_refused() -> None:
     settled = settle_energy(book, clearing, 2, 5)
     assert settled.participants.tolist() == [micro(1_023, watts, 5), -micro(1_023, watts, 5)]
     book, clearing = uniform_pair(1_025, watts)
-    with pytest.raises(OverflowError, match="does not fit"):
+    with pytest.raises(OverflowError, match="not fit"):
         settle_energy(book, clearing, 2, 5)
 
 
@@ -151,7 +151,7 @@ def test_payments_that_fit_each_but_not_in_sum_are_refused() -> None:
     book = book_of(found)
     clearing = clear(book, price_floor=0, price_cap=2**31)
     assert micro(price, watts, 60) * orders > 2**63
-    with pytest.raises(OverflowError, match="fit"):
+    with pytest.raises(OverflowError, match="not fit"):
         settle_energy(book, clearing, orders + 1, 60)
 
 
@@ -217,5 +217,5 @@ def test_imbalance_by_hand() -> None:
 
 
 def test_an_imbalance_that_does_not_fit_is_refused() -> None:
-    with pytest.raises(OverflowError, match="does not fit"):
+    with pytest.raises(OverflowError, match="not fit"):
         settle_imbalance(np.array([2**52]), 2_000, 0, 5)

@@ -1,0 +1,333 @@
+"""One contract for every agent kind under every policy, built in and from outside."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.agents.helpers import CAP, FLOOR, check_meters, shard, shard_spec, signal
+from swarm.agents.kinds import KINDS, Kind
+from swarm.agents.policy import Policy, Traits, load_policy
+from swarm.agents.shard import Clock, Effect, Host, Shard, ShardSpec, cut
+from swarm.errors import RunError, UsageError
+from swarm.market.orders import BUY, SELL
+from swarm.messages import METER_COLUMNS, ORDER_COLUMNS, Notice, StepReply
+
+BATTERY = {"self_discharge_per_hour": 0.01, "round_trip_efficiency": 0.8}
+ASSETS: dict[str, list[dict[str, Any]]] = {
+    "consumer": [
+        {"load_noise": 0.1},
+        {"load_mw": 5, "flexible_mw": 5, "shift_window_hours": 0.5},
+        {"flexible_mw": 0, "response_price_per_mwh": 400},
+    ],
+    "ev": [
+        {**BATTERY, "vehicle_to_grid": True},
+        {"arrival_hour": 2, "departure_hour": 9, "power_mw": 0.003},
+        {"arrival_hour": 22, "departure_hour": 1, "trip_energy_mwh": 1, "vehicle_to_grid": True},
+    ],
+    "generator": [
+        {"min_output_mw": 60, "ramp_mw_per_minute": 1, "start_cost": 9, "min_up_hours": 1},
+        {"marginal_cost_slope_per_mw": 0.1, "mean_time_to_failure_hours": 2, "min_down_hours": 2},
+        {"profile": "hydro", "offer_price_per_mwh": 5, "mean_time_to_repair_hours": 0.5},
+    ],
+    "home": [{**BATTERY, "load_noise": 0.2}, {"energy_mwh": 0}, {"solar_mw": 0, "load_mw": 0.01}],
+    "solar": [{}, {"offer_price_per_mwh": -40}, {"capacity_mw": 0}],
+    "storage": [
+        BATTERY,
+        {"min_state_of_charge": 0.5, "max_state_of_charge": 0.5},
+        {"degradation_cost_per_mwh": 0, "round_trip_efficiency": 1},
+    ],
+    "wind": [{}, {"offer_price_per_mwh": -40}, {"capacity_mw": 0.001}],
+}
+POLICIES = ("heuristic", "random", "tests.contract.outside_policies:Erratic", "outside_policies:Still")
+TICKS = 300
+NONE = np.zeros(0, dtype=np.int64)
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_policy = pytest.mark.parametrize("policy", POLICIES)
+
+
+def spec_of(kind: str, policy: str, seed: int = 1) -> ShardSpec:
+    assets = [*ASSETS[kind], *ASSETS[kind], *ASSETS[kind][:1]]
+    r = np.random.default_rng(9)
+    series = {role: r.random((TICKS, 3)) * 1.1 for role in ("load", "availability")}
+    effects = (
+        Effect("outage", 40, 60, (101, 104)),
+        Effect("maintenance", 70, 90, (100, 103, 104)),
+        Effect("load", 30, 80, (102, 105), 1.5),
+        Effect("sun", 100, 120, None, 0.2),
+    )
+    return shard_spec(
+        kind,
+        assets,
+        series=series,
+        policy=policy,
+        seed=seed,
+        first=100,
+        ticks=TICKS,
+        clock=Clock(7, 20.25),
+        effects=effects,
+    )
+
+
+def rough_signal(tick: int) -> Any:
+    """Prices that leap between floor and cap, with gaps, as nobody would wish them."""
+    r = np.random.default_rng(tick)
+    forecast = np.clip(r.normal(60, 10.0 ** r.integers(0, 4), 24), FLOOR, CAP)
+    history = np.where(r.random(24) < 0.2, np.nan, forecast[::-1])
+    if tick % 17 == 0:
+        forecast, history = np.full(24, np.nan), np.full(24, np.nan)
+    carbon = float(r.choice([0.0, 80.0]))
+    return signal(
+        tick,
+        price_per_mwh=float("nan"),
+        price_forecast=forecast,
+        price_history=history,
+        carbon_price_per_tonne=carbon,
+        accepting=tick < TICKS,
+    )
+
+
+def acceptance(tick: int, orders: Any) -> np.ndarray:
+    """All, nothing or a part of each order, from its owner alone, whatever the packing."""
+    luck = (orders.agent * 7919 + tick * 104729 + orders.side * 31) % 5
+    part = orders.quantity * ((orders.agent + tick) % 11) // 10
+    accepted = np.where(luck < 2, orders.quantity, np.where(luck == 2, 0, part))
+    # No market accepts both sides of an agent whose buy is below its sell; take the purchase.
+    return np.where((orders.side == SELL) & (tick % 3 == 0), 0, accepted)
+
+
+def run(spec: ShardSpec, cuts: tuple[int, ...] = ()) -> tuple[list[StepReply], list[Host]]:
+    """Step the agents of `spec`, cut into hosts, and join their replies in order."""
+    edges = [0, *cuts, len(spec.roster)]
+    hosts = [Host([cut(spec, a, b)]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    told: list[Notice | None] = [None] * len(hosts)
+    replies = []
+    for tick in range(TICKS + 2):
+        parts = [h.step(rough_signal(tick), n) for h, n in zip(hosts, told, strict=True)]
+        told = []
+        for part, host in zip(parts, hosts, strict=True):
+            agents = host.shards[0].agents
+            profit = agents * 1000 + tick if tick > 0 else NONE
+            told.append(Notice(tick, acceptance(tick, part.orders), profit))
+        replies.append(joined(parts))
+    return replies, hosts
+
+
+def joined(parts: list[StepReply]) -> StepReply:
+    """One reply of several, orders and meters one after the other."""
+    from swarm.messages import Orders, concatenate
+
+    orders = Orders(
+        *(np.concatenate([getattr(p.orders, c) for p in parts]) for c in ORDER_COLUMNS)
+    )
+    meters = [p.meters for p in parts if p.meters is not None]
+    return StepReply(parts[0].tick, orders, concatenate(meters) if meters else None)
+
+
+def same(a: list[StepReply], b: list[StepReply]) -> bool:
+    from swarm.messages import encode
+
+    return [encode(x) for x in a] == [encode(x) for x in b]
+
+
+@every_kind
+@every_policy
+def test_orders_and_meters_are_sound_over_many_rough_ticks(kind: str, policy: str) -> None:
+    spec = spec_of(kind, policy)
+    n = len(spec.roster)
+    replies, hosts = run(spec)
+    agents, traded = np.arange(100, 100 + n), 0
+    assert replies[0].meters is None
+    for reply in replies:
+        o = reply.orders
+        assert [getattr(o, c).dtype for c in ORDER_COLUMNS] == [np.int8, *[np.int64] * 3]
+        assert (o.quantity > 0).all()
+        assert ((o.price >= FLOOR * 1000) & (o.price <= CAP * 1000)).all()
+        assert np.isin(o.side, [BUY, SELL]).all()
+        assert np.isin(o.agent, agents).all()
+        traded += len(o.side)
+        if reply.meters is not None:
+            check_meters(reply.meters, n)
+        assert reply.tick < TICKS or len(o.side) == 0
+    assert all(reply.meters is not None for reply in replies[1 : TICKS + 1])
+    assert replies[TICKS + 1].meters is None
+    if kind in ("consumer", "home", "solar", "wind") or policy in ("heuristic", "random"):
+        assert traded > 0
+    shard_ = hosts[0].shards[0]
+    if hasattr(shard_.state, "stored_mwh"):
+        cells = shard_.parameters.battery
+        for reply in replies[1 : TICKS + 1]:
+            assert reply.meters is not None
+            stored = reply.meters.stored_mwh
+            assert (stored <= cells.ceiling_mwh).all()
+            # A trip may take a vehicle below the floor it keeps for the grid.
+            assert (stored >= (0 if kind == "ev" else cells.floor_mwh)).all()
+            assert (np.abs(reply.meters.battery_w) <= cells.power_mw * 1e6 + 1e-6).all()
+
+
+@every_kind
+@every_policy
+def test_any_packing_gives_the_same_bytes(kind: str, policy: str) -> None:
+    spec = spec_of(kind, policy)
+    whole, _ = run(spec)
+    for cuts in ((1, 2, 3, 4, 5, 6), (3,), (2, 6)):
+        assert same(whole, run(spec, cuts)[0]), cuts
+
+
+@every_kind
+@every_policy
+def test_repeats_by_seed_and_is_as_stochastic_as_it_says(kind: str, policy: str) -> None:
+    assert same(run(spec_of(kind, policy))[0], run(spec_of(kind, policy))[0])
+    # Nature's own chance apart, the first offer shows the policy alone.
+    first = [shard_of(kind, policy, seed).step(rough_signal(1), NONE, NONE) for seed in (1, 2)]
+    changed = not same(first[:1], first[1:])
+    stochastic = load_policy(policy).traits.stochastic
+    if policy == "random":
+        assert changed
+    elif not stochastic:
+        assert not changed
+
+
+def shard_of(kind: str, policy: str, seed: int) -> Shard:
+    made = Shard(spec_of(kind, policy, seed))
+    made._next_tick = 1
+    return made
+
+
+@every_kind
+def test_memoryless_policies_have_no_memory(kind: str) -> None:
+    for policy in POLICIES:
+        acts = load_policy(policy)
+        if acts.traits.has_memory:
+            continue
+        a, b = Shard(spec_of(kind, policy)), Shard(spec_of(kind, policy))
+        for tick in range(20):
+            a.policy.act(a.state, view_of(a, tick))
+            a.policy.settle(tick, np.arange(len(a.agents)))
+        view = view_of(a, 20)
+        np.testing.assert_array_equal(a.policy.act(a.state, view), b.policy.act(b.state, view))
+
+
+def view_of(of: Shard, tick: int) -> Any:
+    from swarm.agents.view import View
+
+    return View(
+        signal=rough_signal(tick),
+        tick_hours=of.spec.clock.tick_hours,
+        hour_of_day=of.spec.clock.hour_of_day(tick),
+        forecast=of._series(tick),
+        standing=np.zeros(len(of.agents), dtype=bool),
+        uniforms=of._uniforms("policy", tick),
+    )
+
+
+@every_kind
+@every_policy
+def test_actions_have_one_finite_row_per_agent(kind: str, policy: str) -> None:
+    of = Shard(spec_of(kind, policy))
+    for tick in range(40):
+        action = of.policy.act(of.state, view_of(of, tick))
+        assert action.shape == (7, len(of.kind.ACTION))
+        assert np.isfinite(action).all()
+        for column, name in enumerate(of.kind.ACTION):
+            if name.endswith("_share") and policy in ("heuristic", "random"):
+                assert ((action[:, column] >= 0) & (action[:, column] <= 1)).all()
+
+
+@every_kind
+def test_every_module_has_the_shape_of_a_kind(kind: str) -> None:
+    module = KINDS[kind]
+    for name, member in vars(Kind).items():
+        if name.startswith("_"):
+            continue
+        assert hasattr(module, name), name
+        assert name in getattr(module, "__all__", [name])
+        if inspect.isfunction(member):
+            wanted = list(inspect.signature(member).parameters)[1:]
+            assert list(inspect.signature(getattr(module, name)).parameters) == wanted, name
+            assert getattr(module, name).__doc__
+    assert module.__doc__
+    assert all(side in (BUY, SELL) for side in module.SIDES)
+    assert len(set(module.ACTION)) == len(module.ACTION)
+    made = shard_spec(kind, ASSETS[kind])
+    assert set(module.series(made.roster)) <= {"load", "availability"}
+    assert all(len(names) == 3 for names in module.series(made.roster).values())
+
+
+@every_kind
+def test_rewards_arrive_two_ticks_after_their_offers(kind: str) -> None:
+    _, hosts = run(spec_of(kind, "tests.contract.outside_policies:Erratic"))
+    policy: Any = hosts[0].shards[0].policy
+    # Told in the notice of tick t+1 with the awards of t+1, read at step t+2: interval t.
+    assert [tick for tick, _ in policy.settled] == list(range(TICKS))
+    agents = np.arange(100, 107)
+    for tick, profit in policy.settled:
+        np.testing.assert_array_equal(profit, agents * 1000 + tick + 1)
+
+
+@pytest.mark.parametrize("name", ["heuristic", "random"])
+def test_built_in_policies_declare_their_traits(name: str) -> None:
+    traits = load_policy(name).traits
+    assert traits == Traits(name == "random", needs_training=False, has_memory=False)
+
+
+def test_ticks_must_come_in_order() -> None:
+    of = shard("storage", [{}])
+    of.step(signal(0), NONE, NONE)
+    for tick in (0, 2):
+        with pytest.raises(RunError, match=f"expected tick 1, got {tick}"):
+            of.step(signal(tick), NONE, NONE)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        ("NotANumber", ["= nan for agent '{kind}-0001' at tick 0", "finite"]),
+        ("TooDear", ["{kind}-0000", "at tick 0"]),
+        ("WrongShape", ["shape", "expected (3, ", "{kind}"]),
+        ("Words", ["{kind}", "tick 0"]),
+    ],
+)
+def test_bad_actions_end_the_run_naming_policy_and_agent(
+    kind: str, policy: str, told: list[str]
+) -> None:
+    of = shard(kind, ASSETS[kind], policy=f"tests.contract.outside_policies:{policy}")
+    with pytest.raises(RunError) as caught:
+        of.step(signal(0), NONE, NONE)
+    for part in [policy, *told]:
+        assert part.format(kind=kind) in str(caught.value)
+
+
+def test_rows_may_come_as_lists() -> None:
+    listed = shard("storage", ASSETS["storage"], policy="tests.contract.outside_policies:Listed")
+    still = shard("storage", ASSETS["storage"], policy="tests.contract.outside_policies:Still")
+    assert same([listed.step(signal(0), NONE, NONE)], [still.step(signal(0), NONE, NONE)])
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("heuristc", ["'heuristc'", "did you mean 'heuristic'?", "package.module:Class"]),
+        ("no_such_module:Class", ["cannot import 'no_such_module'"]),
+        ("tests.contract.outside_policies:Errratic", ["no 'Errratic'", "did you mean 'Erratic'?"]),
+        ("tests.contract.outside_policies:NoSettle", ["NoSettle lacks traits, settle"]),
+        ("tests.contract.outside_policies:np", ["np"]),
+        (":Class", ["Class"]),
+        ("tests.contract.outside_policies:", ["tests.contract.outside_policies"]),
+    ],
+)
+def test_unknown_and_unfit_policies_are_usage_errors(name: str, told: list[str]) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_policy(name)
+    for part in told:
+        assert part in str(caught.value)
+
+
+def test_meters_of_every_kind_have_the_same_columns() -> None:
+    assert METER_COLUMNS[0] == "delivered_w"
+    assert isinstance(load_policy("heuristic"), type)
+    assert Policy.__doc__
