@@ -88,14 +88,14 @@ def load_policy(name: str) -> type[Policy]:
     if name == "random":
         return Random
     module_name, _, class_name = name.partition(":")
-    if not class_name:
+    if not module_name or not class_name:
         raise UsageError(
             f"--policy {name!r}: no such policy{nearest(name, BUILT_IN)}; "
             "give heuristic, random or package.module:Class"
         )
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except (ImportError, TypeError) as error:
         raise UsageError(f"--policy {name}: cannot import {module_name!r}: {error}") from None
     found = getattr(module, class_name, None)
     if found is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,8 @@ class Shard:
             received_micro: int64 (n,), settlement of tick - 2, or empty.
 
         Raises:
-            RunError: where a tick is skipped or repeated, or the policy's action is not finite.
+            RunError: where a tick is skipped or repeated, or the policy's action is not finite
+                numbers in the kind's shape.
         """
         if signal.tick != self._next_tick:
             raise RunError(
@@ -126,8 +128,7 @@ class Shard:
             standing=self._hit("maintenance", tick),
             uniforms=self._uniforms("policy", tick),
         )
-        action = self.policy.act(self.state, view)
-        self._check(action, tick)
+        action = self._checked(self.policy.act(self.state, view), tick)
         price, quantity = self.kind.offer(self.parameters, self.state, view, action)
         price = np.clip(price, signal.price_floor, signal.price_cap)
         self._offered = np.maximum(quantity, 0)
@@ -183,12 +184,18 @@ class Shard:
     def _uniforms(self, stream: str, tick: int) -> Float:
         return uniforms(self.spec.seed, stream, tick, int(self.agents[0]), len(self.agents))
 
-    def _check(self, action: Float, tick: int) -> None:
+    def _checked(self, given: Any, tick: int) -> Float:
+        """The action a policy gave, where it is one."""
         expected = (len(self.agents), len(self.kind.ACTION))
+        try:
+            action = np.asarray(given, dtype=np.float64)
+            shape = f"of shape {action.shape}"
+        except (TypeError, ValueError):
+            action, shape = np.zeros(0), "that is not numbers"
         if action.shape != expected:
             raise RunError(
-                f"policy {self.spec.policy!r} gave an action of shape {action.shape} for "
-                f"{self.spec.roster.kind}, expected {expected} (agents, {self.kind.ACTION})"
+                f"policy {self.spec.policy!r} gave an action {shape} for {self.spec.roster.kind} "
+                f"at tick {tick}, expected shape {expected} (agents, {self.kind.ACTION})"
             )
         limit = MAX_PRICE_MILLI / 1000
         bad = ~(np.abs(action) <= limit)
@@ -199,6 +206,7 @@ class Shard:
                 f"{action[row, column]} for agent {self.spec.roster.ids[row]!r} at tick {tick}; "
                 "actions must be finite and within the market's price range"
             )
+        return action
 
 
 class Host:

@@ -24,7 +24,7 @@ from swarm.market.exact import exact_dot, share_pro_rata
 from swarm.market.orders import BUY, MILLI_PER_UNIT, SELL, WATTS_PER_MW, Float, Int, OrderBook
 
 Status = Literal["cleared", "scarcity", "no_trade"]
-HISTOGRAM_BINS = 4096
+HISTOGRAM_BITS = 12
 SORT_BELOW = 4096
 
 
@@ -100,9 +100,8 @@ def clear(
     if price_floor > price_cap:
         raise ValueError(f"price_floor {price_floor} is above price_cap {price_cap}")
     _refuse_outside(book.price, price_floor, price_cap)
-    side = book.side.astype(np.int64)
     total = int(book.quantity.sum())
-    demand_total = (total - int(book.quantity @ side)) // 2
+    demand_total = (total - int(np.einsum("i,i", book.side, book.quantity))) // 2
     if demand_total in (0, total):
         return _no_trade(book)
 
@@ -112,9 +111,8 @@ def clear(
     accepted = book.quantity * (sells == (book.price < margin))
     at = np.flatnonzero(book.price == margin)
     accepted[at] = 0
-    net = accepted * side
-    both, difference = int(accepted.sum()), int(net.sum())
-    supply_below, demand_above = (both + difference) // 2, (both - difference) // 2
+    both, net = int(accepted.sum()), int(np.einsum("i,i", book.side, accepted))
+    supply_below, demand_above = (both + net) // 2, (both - net) // 2
     at_sell, at_buy = at[sells[at]], at[~sells[at]]
     supply = supply_below + int(book.quantity[at_sell].sum())
     demand = demand_above + int(book.quantity[at_buy].sum())
@@ -124,14 +122,15 @@ def clear(
 
     _fill_margin(book, at_sell, volume - supply_below, accepted)
     _fill_margin(book, at_buy, volume - demand_above, accepted)
-    # Both sides accept as much, so prices may be counted from the margin, where they are small.
-    welfare = exact_dot(margin - book.price, net)
+    limit = max(-price_floor, price_cap) * 2 * volume
+    welfare = -exact_dot(book.side, book.price, accepted, limit)
     all_sold = volume == total - demand_total
     status: Status = "scarcity" if all_sold and volume < demand else "cleared"
     found = margin
     if vertical_step == "midpoint":
         found = (margin + _upper_end(book, sells, accepted)) // 2
-    return Clearing(found, accepted, volume, status, welfare, np.full(len(book), found))
+    pay = np.broadcast_to(np.int64(found), len(book))
+    return Clearing(found, accepted, volume, status, welfare, pay)
 
 
 def pay_as_bid(
@@ -146,7 +145,7 @@ def pay_as_bid(
     if uniform.price is None:
         return uniform
     sells = book.side == SELL
-    revenue = exact_dot(book.price[sells], uniform.accepted[sells])
+    revenue = exact_dot(sells, book.price, uniform.accepted)
     mean = (2 * revenue + uniform.volume) // (2 * uniform.volume)
     pay = np.where(sells, book.price, mean)
     return Clearing(mean, uniform.accepted, uniform.volume, uniform.status, uniform.welfare, pay)
@@ -169,8 +168,8 @@ def weighted_quantile(price: Int, weight: Int, target: int) -> int:
         low, high = int(price.min()), int(price.max())
         if low == high:
             return low
-        width = (high - low) // HISTOGRAM_BINS + 1
-        bins = (price - low) // width
+        bins = price - low
+        bins >>= max(0, (high - low).bit_length() - HISTOGRAM_BITS)
         sums = np.cumsum(np.bincount(bins, weights=weight)).astype(np.int64)
         hit = int(np.searchsorted(sums, target - reached))
         reached += int(sums[hit - 1]) if hit else 0
@@ -181,13 +180,20 @@ def weighted_quantile(price: Int, weight: Int, target: int) -> int:
     return int(price[order[np.searchsorted(sums, target - reached)]])
 
 
-def _fill_margin(book: OrderBook, rows: np.ndarray, amount: int, accepted: Int) -> None:
-    """Write the pro rata shares of `amount` into `accepted` at `rows`."""
-    index = np.flatnonzero(rows)
-    if amount == 0 or len(index) == 0:
+def _no_trade(book: OrderBook) -> Clearing:
+    nothing = np.zeros(len(book), dtype=np.int64)
+    return Clearing(None, nothing, 0, "no_trade", 0, nothing)
+
+
+def _fill_margin(book: OrderBook, index: Int, amount: int, accepted: Int) -> None:
+    """Write the pro rata shares of `amount` into `accepted` at rows `index`."""
+    if amount == 0:
+        return
+    quantity = book.quantity[index]
+    if len(index) == 1:
+        accepted[index] = amount
         return
     agents, owner = np.unique(book.agent[index], return_inverse=True)
-    quantity = book.quantity[index]
     if len(agents) == len(index):
         accepted[index] = share_pro_rata(quantity, book.agent[index], amount)
         return
@@ -209,9 +215,8 @@ def _upper_end(book: OrderBook, sells: np.ndarray, accepted: Int) -> int:
 
 
 def _refuse_outside(price: Int, floor: int, cap: int) -> None:
-    outside = (price < floor) | (price > cap)
-    if np.any(outside):
-        row = int(np.flatnonzero(outside)[0])
+    if len(price) and (price.min() < floor or price.max() > cap):
+        row = int(np.flatnonzero((price < floor) | (price > cap))[0])
         raise ValueError(
             f"price[{row}] = {int(price[row])} is outside the bounds {floor}..{cap} "
             "(milli-currency per MWh)"

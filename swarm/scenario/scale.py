@@ -87,7 +87,11 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
             name: getattr(outside, name) * agents / total
             for name in ("import_limit_mw", "export_limit_mw", "balancing_margin_mw")
         }
-        told = ", ".join(f"{k} {getattr(outside, k):g} -> {v:g}" for k, v in limits.items())
+        told = ", ".join(
+            f"{k} {getattr(outside, k):g} -> {v:g}"
+            for k, v in limits.items()
+            if getattr(outside, k)
+        )
         notes.append(f"{origin}: outside {told}")
         outside = outside.model_copy(update=limits)
     ids = AgentIds(scenario.model_copy(update={"fleets": fleets}))

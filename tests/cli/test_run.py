@@ -44,9 +44,7 @@ def file(tmp_path: Path, text: str) -> str:
     return str(path)
 
 
-def test_json_is_one_object_on_stdout(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_json_is_one_object_on_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert swarm(*SHORT, "--json", out=tmp_path) == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)
@@ -108,7 +106,11 @@ BAD = {
         SCENARIO.replace("capacity_mw: 3", "capacity_mw: .inf"),
         ["capacity_mw"],
     ),
-    "negative capacity": ([], SCENARIO.replace("capacity_mw: 3", "capacity_mw: -3"), ["capacity_mw"]),
+    "negative capacity": (
+        [],
+        SCENARIO.replace("capacity_mw: 3", "capacity_mw: -3"),
+        ["capacity_mw"],
+    ),
     "floor above cap": (
         ["--set", "market.price_floor=99", "--set", "market.price_cap=98"],
         SCENARIO,

@@ -53,9 +53,7 @@ def efficiencies(asset: dict[str, float]) -> tuple[float, float]:
 
 
 def test_stored_energy_adds_up_and_stays_in_bounds(tables: Tables) -> None:
-    stored, power, trips = (
-        tables.column(name) for name in ("stored_mwh", "battery_w", "trip_mwh")
-    )
+    stored, power, trips = (tables.column(name) for name in ("stored_mwh", "battery_w", "trip_mwh"))
     moved = 0.0
     for agent in tables.of("storage", "ev", "home"):
         asset = tables.assets[agent]

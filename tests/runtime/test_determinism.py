@@ -28,7 +28,11 @@ AGENTS = 34
 
 def evening(out: Path | None, sets: tuple[str, ...] = (), **options: object) -> Run:
     return swarm.run(
-        "price_spike", sets=(*EVENING, *sets), agents=AGENTS, out=out, **options  # type: ignore[arg-type]
+        "price_spike",
+        sets=(*EVENING, *sets),
+        agents=AGENTS,
+        out=out,
+        **options,  # type: ignore[arg-type]
     )
 
 

@@ -99,3 +99,49 @@ def test_ray_needs_no_words(ray_cluster: str, capfd: pytest.CaptureFixture[str])
 def test_an_address_belongs_to_the_ray_engine() -> None:
     with pytest.raises(UsageError, match="--address is for --engine ray"):
         swarm.run("price_spike", engine="inline", address="auto", **SHORT)
+
+
+def test_local_ray_listens_on_loopback_alone(ray_cluster: str) -> None:
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
+    ours = [
+        int(line.split()[0])
+        for line in listed.splitlines()
+        if f"--gcs-address={ray_cluster}" in line or "gcs_server" in line
+    ]
+    assert ours
+    inodes = {
+        os.readlink(link)
+        for pid in ours
+        for link in Path(f"/proc/{pid}/fd").glob("*")
+        if link.is_symlink() and os.path.lexists(link)
+    }
+    listening = []
+    for table in ("tcp", "tcp6"):
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = row.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                listening.append(fields[1].split(":")[0])
+    assert listening
+    loopback = {"0100007F", "0000000000000000FFFF00000100007F", "0" * 24 + "01000000"}
+    assert set(listening) <= loopback
+
+
+def test_local_ray_wants_its_token(ray_cluster: str) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "swarm",
+            "run",
+            "--scenario",
+            "price_spike",
+            "--address",
+            ray_cluster,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "RAY_AUTH_TOKEN": "0" * 64},
+    )
+    assert done.returncode == 2, done.stderr
+    assert "token" in done.stderr.lower()
