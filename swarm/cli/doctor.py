@@ -21,7 +21,6 @@ REQUIRED = (
     "demandlib",
     "msgspec",
     "numpy",
-    "pandas",
     "pvlib",
     "pyarrow",
     "pydantic",
