@@ -17,6 +17,7 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 FORECAST_HOURS = 24
 _ARRAY = 1
+_ARRAY_TYPES = ("<f8", "<i8", "|i1", "|u1", "|b1")
 Message = TypeVar("Message")
 
 
@@ -149,7 +150,9 @@ def _encode_arrays(value: Any) -> msgspec.msgpack.Ext:
 
 def _decode_arrays(code: int, data: memoryview) -> Any:
     if code == _ARRAY:
-        dtype, dimensions = np.dtype(bytes(data[:3]).decode()), data[3]
+        dtype, dimensions = bytes(data[:3]).decode(), data[3]
+        if dtype not in _ARRAY_TYPES:
+            raise ValueError(f"arrays of type {dtype!r} are not sent")
         shape = np.frombuffer(data, "<i8", dimensions, 4)
         return np.frombuffer(data, dtype, offset=4 + 8 * dimensions).reshape(shape)
     rows, at, columns = int.from_bytes(data[:8], "little"), 8, {}
@@ -173,7 +176,13 @@ def decode(data: bytes, kind: type[Message]) -> Message:
     Raises:
         msgspec.DecodeError: where `data` is not such a message.
     """
-    return _decoder(kind).decode(data)  # type: ignore[no-any-return]
+    try:
+        message: Message = _decoder(kind).decode(data)
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        if isinstance(error, msgspec.DecodeError):
+            raise
+        raise msgspec.DecodeError(f"damaged array: {error}") from error
+    return message
 
 
 _decoders: dict[type, Any] = {}

@@ -179,3 +179,19 @@ def test_a_truncated_message_is_refused_at_every_length() -> None:
 def test_what_is_no_message_cannot_be_sent() -> None:
     with pytest.raises(TypeError, match="cannot send a complex"):
         encode(Cleared(1, None, 1j))  # type: ignore[arg-type]
+
+
+def test_a_damaged_message_is_a_decode_error_or_a_message() -> None:
+    meters = Meters(**no_meters(3))
+    whole = encode(StepReply(1, Orders(*(np.zeros(2, dtype=t) for t in "bqqq")), meters))
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(3000):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 60, rng.integers(1, 4)):
+            damaged[place] = rng.integers(0, 256)
+        try:
+            decode(bytes(damaged), StepReply)
+        except msgspec.DecodeError:
+            refused += 1
+    assert refused > 300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 import numpy as np
 import pytest
@@ -26,10 +27,7 @@ def test_any_split_of_the_agents_reads_the_same_numbers(
 ) -> None:
     whole = uniforms(seed, "nature", tick, first, COUNT)
     edges = [0, *sorted(cuts), COUNT]
-    parts = [
-        uniforms(seed, "nature", tick, first + a, b - a)
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    parts = [uniforms(seed, "nature", tick, first + a, b - a) for a, b in itertools.pairwise(edges)]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 

@@ -1,13 +1,13 @@
 """Dispatchable units: cost curves, ramps, commitment and forced outages.
 
-Commitment heuristic: a unit runs where the known price forecast pays for its start over its least
-up time, and stops where standing still over its least down time is cheaper than a restart: the
-price-taker's self-commitment, the problem that Arroyo and Conejo solve exactly (Optimal response
-of a thermal unit to an electricity spot market, IEEE Trans. Power Systems 15, 2000). The forecast
-prices each unit at its full-load average cost (`commitment_cost`), so the units it needs are those
-that it pays: commitment by priority list (Wood, Wollenberg, Sheble: Power Generation, Operation,
-and Control, 3rd ed., ch. 4). Running, a unit offers its least output at the floor and each cost
-step at its cost, which is optimal for a price-taker under a uniform price.
+Commitment heuristic: a unit starts where the price forecast pays its running over its least up
+time, and stops where running on through its least down time would lose more than a restart costs:
+the price-taker's self-commitment, the problem that Arroyo and Conejo solve exactly (Optimal
+response of a thermal unit to an electricity spot market, IEEE Trans. Power Systems 15, 2000). The
+forecast prices each unit at its full-load average cost (`commitment_cost`), so the units it needs
+are those that it pays: commitment by priority list (Wood, Wollenberg, Sheble: Power Generation,
+Operation, and Control, 3rd ed., ch. 4). Running, a unit offers its least output at the floor and
+each cost step at its cost, which is optimal for a price-taker under a uniform price.
 """
 
 from __future__ import annotations

@@ -51,6 +51,7 @@ class ForecastSpec:
         outside_price_per_mwh: float64 (hours,), expected; without spikes.
         outside_price_known: expected outside prices are known in advance; else only those of
             hours gone by are (the day before's value stands for an hour to come).
+        outside_price_before_per_mwh: expected while no hour has gone by yet.
         import_premium_per_mwh: added to the price of imports.
         export_discount_per_mwh: taken off the price of exports.
         spikes: price spikes.
@@ -67,6 +68,7 @@ class ForecastSpec:
     export_limit_mw: float
     outside_price_per_mwh: Float
     outside_price_known: bool
+    outside_price_before_per_mwh: float
     import_premium_per_mwh: float
     export_discount_per_mwh: float
     spikes: tuple[Spike, ...]
@@ -119,7 +121,9 @@ class PriceForecast:
                 return spike.price_per_mwh
         if not spec.outside_price_known:
             # Yesterday's value of the same hour; before there is one, the last hour gone by.
-            hour = hour - 24 if 0 <= hour - 24 < now else max(0, now - 1)
+            if now == 0:
+                return spec.outside_price_before_per_mwh
+            hour = hour - 24 if 0 <= hour - 24 < now else now - 1
         return _at(spec.outside_price_per_mwh, hour)
 
     def _price(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:

@@ -104,7 +104,7 @@ def clear(
     _refuse_outside(book.price, price_floor, price_cap)
     total = int(book.quantity.sum())
     demand_total = (total - int(np.einsum("i,i", book.side, book.quantity))) // 2
-    if demand_total in (0, total):
+    if demand_total == 0:
         return _no_trade(book)
 
     margin = weighted_quantile(book.price, book.quantity, demand_total)
@@ -195,10 +195,10 @@ def _fill_margin(book: OrderBook, index: Int, amount: int, accepted: Int) -> Non
     """Write the pro rata shares of `amount` into `accepted` at rows `index`."""
     if amount == 0:
         return
-    quantity = book.quantity[index]
     if len(index) == 1:
         accepted[index] = amount
         return
+    quantity = book.quantity[index]
     agents, owner = np.unique(book.agent[index], return_inverse=True)
     if len(agents) == len(index):
         accepted[index] = share_pro_rata(quantity, book.agent[index], amount)

@@ -201,6 +201,7 @@ def _forecast(world: World, shards: tuple[ShardSpec, ...], outside: Connection) 
         export_limit_mw=outside.export_limit_w / 1e6,
         outside_price_per_mwh=_hourly(price, scenario.tick_minutes),
         outside_price_known=known,
+        outside_price_before_per_mwh=0.0 if connection is None else connection.price_per_mwh,
         import_premium_per_mwh=outside.import_premium_per_mwh,
         export_discount_per_mwh=outside.export_discount_per_mwh,
         spikes=_spikes(scenario, world.outside_price_from_data),
@@ -223,6 +224,8 @@ def _spikes(scenario: Scenario, from_data: bool) -> tuple[Spike, ...]:
 def _sum_of(spec: ShardSpec, role: str, weight_mw: np.ndarray) -> np.ndarray:
     """Sum over the agents of weight times series, MW, (rows,)."""
     series = spec.series[role]
+    if role == "availability":
+        series = np.clip(series, 0.0, 1.0)
     by_column = np.bincount(spec.columns[role], weights=weight_mw, minlength=series.shape[1])
     # einsum without optimize adds in a fixed order; a threaded matmul may not.
     total: np.ndarray = np.einsum("tc,c->t", series, by_column)

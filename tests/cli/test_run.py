@@ -1,4 +1,4 @@
-"""`swarm run` as a user meets it: output, exit codes, and bad input refused before anything starts."""
+"""`swarm run` as a user meets it: output, exit codes, bad input refused before anything starts."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -75,9 +74,9 @@ def run(agents: Plan, hosts: Any) -> tuple[Tape, InlineEngine]:
 
 
 @pytest.fixture(scope="module", params=EVENING)
-def evening(request: pytest.FixtureRequest) -> Iterator[tuple[str, Plan, Tape, InlineEngine]]:
+def evening(request: pytest.FixtureRequest) -> tuple[str, Plan, Tape, InlineEngine]:
     agents = ready(request.param)
-    yield request.param, agents, *run(agents, even(agents, 1))
+    return request.param, agents, *run(agents, even(agents, 1))
 
 
 def test_any_packing_gives_the_same_bytes(evening: tuple[str, Plan, Tape, InlineEngine]) -> None:
@@ -88,7 +87,7 @@ def test_any_packing_gives_the_same_bytes(evening: tuple[str, Plan, Tape, Inline
 
 
 def test_energy_balances_in_every_tick(evening: tuple[str, Plan, Tape, InlineEngine]) -> None:
-    name, agents, tape, _ = evening
+    _name, agents, tape, _ = evening
     for tick, (record, b) in enumerate(tape.written):
         assert record.tick == b.tick == tick
         sources = b.generation_w + b.discharge_w + b.import_w + b.shed_w

@@ -300,6 +300,11 @@ def test_margin_of_equals_goes_to_the_lowest_agents() -> None:
     assert cleared(found).accepted.tolist() == [0, 1, 0, 1, 1, 3]
 
 
+def test_margin_of_equals_adds_up_the_orders_of_an_agent_first() -> None:
+    found = [Order(SELL, 10, 1, agent) for agent in (2, 1, 0, 2, 1, 0)] + [Order(BUY, 20, 4, 3)]
+    assert cleared(found).accepted.tolist() == [1, 1, 1, 0, 0, 1, 4]
+
+
 def test_margin_within_one_agent_fills_in_book_order() -> None:
     found = [Order(SELL, 10, 6, 7), Order(SELL, 10, 6, 7), Order(BUY, 20, 8, 5)]
     assert cleared(found).accepted.tolist() == [6, 2, 8]
@@ -444,9 +449,9 @@ def test_refuses_a_floor_above_the_cap() -> None:
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 @pytest.mark.parametrize("price", [FLOOR - 1, CAP + 1])
 def test_refuses_prices_outside_the_bounds(mechanism: str, price: int) -> None:
-    book = book_of([Order(SELL, 5, 1, 0), Order(BUY, price, 1, 0), Order(SELL, FLOOR - 9, 1, 0)])
+    found = [Order(SELL, 5, 1, 0), Order(BUY, price, 1, 0), Order(BUY, CAP, 1, 0)]
     with pytest.raises(ValueError, match=rf"price\[1\] = {price} is outside .*-500000\.\.3000000"):
-        MECHANISMS[mechanism](book, **BOUNDS)
+        MECHANISMS[mechanism](book_of(found), **BOUNDS)
 
 
 @given(orders)

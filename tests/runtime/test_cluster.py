@@ -1,4 +1,4 @@
-"""The commands of docs/cluster.md, and those with --address, on a head that somebody else started."""
+"""The commands of docs/cluster.md, and those with --address, on a head that others started."""
 
 from __future__ import annotations
 

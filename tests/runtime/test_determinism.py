@@ -67,7 +67,8 @@ def test_ray_changes_no_byte(
 ) -> None:
     run = evening(tmp_path, engine="ray", agents_per_actor=per_actor)
     assert run.digest == reference.digest
-    assert run.run_dir is not None and reference.run_dir is not None
+    assert run.run_dir is not None
+    assert reference.run_dir is not None
     for name in ("metrics.json", "scenario.resolved.yaml"):
         assert (run.run_dir / name).read_bytes() == (reference.run_dir / name).read_bytes()
     hosts = json.loads((run.run_dir / "manifest.json").read_text())["hosts"]

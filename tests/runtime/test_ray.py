@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,8 +22,10 @@ def test_an_address_that_does_not_answer_is_refused_before_anything_is_written(
     tmp_path: Path,
 ) -> None:
     finished = subprocess.run(
-        [sys.executable, "-m", "swarm", "run", "--scenario", "price_spike"]
-        + ["--address", "127.0.0.1:1", "--out", str(tmp_path / "runs")],
+        [
+            *(sys.executable, "-m", "swarm", "run", "--scenario", "price_spike"),
+            *("--address", "127.0.0.1:1", "--out", str(tmp_path / "runs")),
+        ],
         capture_output=True,
         text=True,
     )
@@ -102,13 +105,15 @@ def test_an_address_belongs_to_the_ray_engine() -> None:
 
 
 def test_local_ray_listens_on_loopback_alone(ray_cluster: str) -> None:
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True).stdout
-    ours = [
-        int(line.split()[0])
-        for line in listed.splitlines()
-        if f"--gcs-address={ray_cluster}" in line or "gcs_server" in line
-    ]
-    assert ours
+    commands = {
+        int(path.parent.name): path.read_bytes().decode(errors="replace")
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+    }
+    raylet = next(c for c in commands.values() if f"gcs-address={ray_cluster}" in c)
+    session = re.search(r"session_[0-9_-]+", raylet)
+    assert session is not None
+    ours = [pid for pid, command in commands.items() if session[0] in command]
+    assert len(ours) >= 2
     inodes = {
         os.readlink(link)
         for pid in ours

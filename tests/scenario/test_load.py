@@ -130,7 +130,11 @@ def test_a_valid_file(file: Path) -> None:
         (", price_per_mwh: 2500", "", "s.yaml:20: events[0].price_per_mwh: missing; add it"),
         ("18:00", "25:00", "s.yaml:20: events[0].at: got '25:00', expected text that matches"),
         ('at: "18:00"', "tick: 288", "s.yaml:20: events[0]: price_spike starts at tick 288, outs"),
-        ('at: "18:00"', 'at: "18:00", day: 999999999999999', "events[0].day: got 999999999999999, expected at most 100000"),
+        (
+            'at: "18:00"',
+            'at: "18:00", day: 999999999999999',
+            "events[0].day: got 999999999999999, expected at most 100000",
+        ),
         ('at: "18:00"', 'tick: 1, at: "18:00"', "events[0]: give exactly one of 'tick' and 'at'"),
     ],
 )
