@@ -17,7 +17,7 @@ Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 FORECAST_HOURS = 24
 _ARRAY = 1
-_ARRAY_TYPES = ("<f8", "<i8", "|i1", "|u1", "|b1")
+_ARRAY_TYPES = ("<f8", "<f4", "<i8", "<i4", "<u8", "|i1", "|u1", "|b1")
 Message = TypeVar("Message")
 
 

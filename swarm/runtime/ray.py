@@ -44,9 +44,9 @@ class _HostActor:
         sys.path += [entry for entry in path if entry not in sys.path]
         self._host = Host(specs)
 
-    def ready(self) -> int:
-        """Answers once the host exists, with its process id."""
-        return os.getpid()
+    def ready(self) -> tuple[str, int]:
+        """Answers once the host exists, with its node's id and its process id."""
+        return ray.get_runtime_context().get_node_id(), os.getpid()
 
     def step(self, signal: bytes, notice: bytes | None) -> bytes:
         """See `Host.step`."""
@@ -144,7 +144,11 @@ class Cluster:
 
 
 class RayEngine:
-    """Runs each host, the market and the operator in an actor of its own."""
+    """Runs each host, the market and the operator in an actor of its own.
+
+    Attributes:
+        placements: node id and process id of each host.
+    """
 
     def __init__(
         self,
@@ -169,7 +173,7 @@ class RayEngine:
             for specs in hosts:
                 self._actors.append(host.remote(tuple(specs), sys.path))
                 owner.append(self._actors[-1])
-            self.process_ids = _wait([actor.ready.remote() for actor in self._actors], started)
+            self.placements = _wait([actor.ready.remote() for actor in self._actors], started)
         largest = max((len(agents) for agents in market.host_agents), default=0)
         self._by_reference = largest >= REFERENCE_FROM_AGENTS
         self._pending: list[Any] = []
@@ -238,7 +242,7 @@ def _actor(plain: type, **options: Any) -> Any:
     return remote.options(**ACTOR_OPTIONS, **options, enable_task_events=False)
 
 
-def _wait(refs: list[Any], started: Started) -> list[int]:
+def _wait(refs: list[Any], started: Started) -> list[tuple[str, int]]:
     waiting = list(refs)
     started(0, len(refs))
     while waiting:
@@ -247,7 +251,7 @@ def _wait(refs: list[Any], started: Started) -> list[int]:
             # A constructor that failed is told at once, not when all others are up.
             ray.get(done)
         started(len(refs) - len(waiting), len(refs))
-    answers: list[int] = ray.get(refs)
+    answers: list[tuple[str, int]] = ray.get(refs)
     return answers
 
 

@@ -167,7 +167,7 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Ru
         with _recorded(folder, manifest, resolved):
             progress.begin(scenario, ready.agents)
             writer = ResultWriter(scenario, ready.rosters, folder)
-            engine = _engine(ready, hosts, cluster, progress)
+            engine = _engine(ready, hosts, cluster, progress, manifest)
             phases.seconds["start"] = time.perf_counter() - begin - phases.seconds["prepare"]
             timed = TimedEngine(engine, phases)
             simulate(timed, scenario.ticks, TimedSink(writer, phases), progress.tick)
@@ -214,11 +214,14 @@ def _engine(
     hosts: tuple[tuple[ShardSpec, ...], ...],
     cluster: Cluster | None,
     progress: Progress,
+    manifest: dict[str, Any],
 ) -> Engine:
     market = pack(ready, hosts)
     if cluster is None:
         return InlineEngine(market, ready.operator, hosts)
-    return cluster.engine(market, ready.operator, hosts, progress.starting)
+    engine = cluster.engine(market, ready.operator, hosts, progress.starting)
+    manifest["nodes"] = len({node for node, _ in engine.placements})
+    return engine
 
 
 def _check(options: Options) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -41,13 +42,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
     environment["RAY_TMPDIR"] = str(scratch)
     token = run(TOKEN, home, **environment)
     assert token.returncode == 0, token.stderr
-    started = subprocess.Popen(
-        ["bash", "-c", f"exec {HEAD} --block --disable-usage-stats"],
-        env={**os.environ, **environment, "PATH": _path()},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    started = _start(HEAD, environment)
     deadline = time.monotonic() + 90
     ready = "ray job submit --address http://127.0.0.1:8265 -- true"
     while run(ready, home, **environment).returncode != 0 and time.monotonic() < deadline:
@@ -60,8 +55,16 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _path() -> str:
-    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a node in the background."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.Popen(
+        ["bash", "-c", f"exec {command} --block --disable-usage-stats"],
+        env={**os.environ, **environment, "PATH": path},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 @pytest.mark.parametrize("command", RUNS)
@@ -80,3 +83,22 @@ def test_a_failing_run_fails_its_job(head: tuple[Path, dict[str, str]]) -> None:
     done = run(job.replace("price_spike", "no_such_scenario"), home, **environment)
     assert done.returncode != 0
     assert "exit code 2" in done.stdout + done.stderr
+
+
+def test_hosts_spread_over_the_nodes(head: tuple[Path, dict[str, str]]) -> None:
+    home, environment = head
+    second = _start("ray start --address=127.0.0.1:6379 --num-cpus=2", environment)
+    deadline = time.monotonic() + 60
+    nodes = "import ray; ray.init('auto', logging_level='ERROR'); print(len(ray.nodes()))"
+    while time.monotonic() < deadline:
+        if run(f'{sys.executable} -c "{nodes}"', home, **environment).stdout.strip() == "2":
+            break
+    done = run(
+        "swarm run --scenario price_spike --address auto --agents-per-actor 10 --ticks 6 --json",
+        home,
+        **environment,
+    )
+    second.kill()
+    assert done.returncode == 0, done.stderr
+    folder = home / json.loads(done.stdout)["run_dir"]
+    assert json.loads((folder / "manifest.json").read_text())["nodes"] == 2

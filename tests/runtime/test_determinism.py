@@ -88,8 +88,9 @@ def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
     hosts = contiguous(ready, 5)
     cluster = Cluster(None)
     engine = cluster.engine(pack(ready, hosts), ready.operator, hosts, lambda ready, actors: None)
-    assert len(set(engine.process_ids)) == len(hosts) == 4
-    assert os.getpid() not in engine.process_ids
+    processes = {process for _, process in engine.placements}
+    assert len(processes) == len(hosts) == 4
+    assert os.getpid() not in processes
     cluster.close()
 
 

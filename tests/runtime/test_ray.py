@@ -61,7 +61,7 @@ def test_a_dead_host_ends_the_run_with_its_name(
 
     class Killer(swarm.runtime.session.Silent):  # type: ignore[name-defined]
         def tick(self, cleared: object, operated: object) -> None:
-            os.kill(engines[0].process_ids[0], signal.SIGKILL)
+            os.kill(engines[0].placements[0][1], signal.SIGKILL)
 
     engines: list[module.RayEngine] = []
     start = module.Cluster.engine
