@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 
@@ -55,50 +57,7 @@ def build_world(scenario: Scenario, data: Path | None, cache: Path | None = None
         UsageError: where data is missing or wrong, or an outside price is outside the bounds.
     """
     horizon = HORIZON_HOURS * 60 // scenario.tick_minutes
-    series: dict[str, np.ndarray] = {}
-    notes: list[str] = []
-    rules = scenario.data
-    if data is not None:
-        if rules is None:
-            raise UsageError(
-                f"--data {data}: scenario {scenario.name!r} takes no data; "
-                "add a 'data' section that says how to read it"
-            )
-        if rules.format == "rts_gmlc":
-            system = read_rts_gmlc(
-                data,
-                rules,
-                start=scenario.start,
-                tick_minutes=scenario.tick_minutes,
-                ticks=scenario.ticks,
-                horizon_ticks=horizon,
-                price_floor=scenario.market.price_floor,
-            )
-            scenario = scenario.model_copy(
-                update={
-                    "fleets": (*scenario.fleets, *system.fleets),
-                    "condensers": (*scenario.condensers, *system.condensers),
-                }
-            )
-            series |= system.series
-            notes += system.notes
-        else:
-            table = read_table(
-                data,
-                rules,
-                start=scenario.start,
-                tick_minutes=scenario.tick_minutes,
-                ticks=scenario.ticks,
-                horizon_ticks=horizon,
-                currency=scenario.currency,
-            )
-            series |= table.series
-            notes += table.notes
-    elif rules is not None and rules.format == "rts_gmlc":
-        raise UsageError(
-            f"scenario {scenario.name!r} needs --data PATH: the root of an RTS-GMLC checkout "
-            "(the folder that holds RTS_Data)"
-        )
+    scenario, series, notes = _read_data(scenario, data, horizon)
     series = _add_builtin(scenario, series, scenario.ticks + horizon, cache or default_cache())
     price = _outside_price(scenario, series, notes)
     return World(
@@ -112,6 +71,51 @@ def build_world(scenario: Scenario, data: Path | None, cache: Path | None = None
         ),
         notes=tuple(notes),
     )
+
+
+def _read_data(
+    scenario: Scenario, data: Path | None, horizon: int
+) -> tuple[Scenario, dict[str, np.ndarray], list[str]]:
+    """The scenario with the fleets that came from data, the series read, and what to tell."""
+    rules = scenario.data
+    if data is None:
+        if rules is not None and rules.format == "rts_gmlc":
+            raise UsageError(
+                f"scenario {scenario.name!r} needs --data PATH: the root of an RTS-GMLC checkout "
+                "(the folder that holds RTS_Data)"
+            )
+        return scenario, {}, []
+    if rules is None:
+        raise UsageError(
+            f"--data {data}: scenario {scenario.name!r} takes no data; "
+            "add a 'data' section that says how to read it"
+        )
+    window = _Window(
+        start=scenario.start,
+        tick_minutes=scenario.tick_minutes,
+        ticks=scenario.ticks,
+        horizon_ticks=horizon,
+    )
+    if rules.format == "table":
+        table = read_table(data, rules, currency=scenario.currency, **window)
+        return scenario, table.series, list(table.notes)
+    system = read_rts_gmlc(data, rules, price_floor=scenario.market.price_floor, **window)
+    whole = scenario.model_copy(
+        update={
+            "fleets": (*scenario.fleets, *system.fleets),
+            "condensers": (*scenario.condensers, *system.condensers),
+        }
+    )
+    return whole, system.series, list(system.notes)
+
+
+class _Window(TypedDict):
+    """What both readers are asked for."""
+
+    start: datetime
+    tick_minutes: int
+    ticks: int
+    horizon_ticks: int
 
 
 def _add_builtin(
