@@ -12,6 +12,7 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 from hypothesis import strategies as st
 
+from swarm.market.clearing import Clearing, clear
 from swarm.market.orders import BUY, SELL, OrderBook
 
 from .oracle import Order
@@ -24,6 +25,14 @@ MOST_ORDERS = 12
 
 PRICES = [FLOOR, -1, 0, 1, 7, 10_000, 10_001, 55_000, CAP]
 QUANTITIES = [0, 1, 2, 3, 5, 7, 10, 1_000_003, 30_000_000, 10**12, ENORMOUS_W]
+
+VERTICAL_STEP = [
+    Order(SELL, 10_000, 10, 0),
+    Order(SELL, 30_000, 10, 1),
+    Order(BUY, 50_000, 10, 2),
+    Order(BUY, 20_000, 10, 3),
+]
+"""The curves meet on a step from 20 to 30: clears at its lower end, or at 25 in the middle."""
 
 
 def _any_of(sides: list[int], prices: list[int], agents: int) -> st.SearchStrategy[Order]:
@@ -80,3 +89,8 @@ def book_of(found: list[Order]) -> OrderBook:
     """The arrays of `found`, in its order."""
     columns = np.array(found, dtype=np.int64).reshape(-1, 4).T
     return OrderBook(columns[0].astype(np.int8), *(column.copy() for column in columns[1:]))
+
+
+def cleared(found: list[Order], **options: str) -> Clearing:
+    """`clear` of `found` between the bounds."""
+    return clear(book_of(found), **BOUNDS, **options)
