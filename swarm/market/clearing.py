@@ -97,10 +97,13 @@ def clear(
         vertical_step: `lower` end or `midpoint` of the interval of clearing prices.
 
     Raises:
-        ValueError: where the floor is above the cap or an order's price is outside the two.
+        ValueError: where the floor is above the cap, an order's price is outside the two, or
+            `vertical_step` is unknown.
     """
     if price_floor > price_cap:
         raise ValueError(f"price_floor {price_floor} is above price_cap {price_cap}")
+    if vertical_step not in ("lower", "midpoint"):
+        raise ValueError(f"vertical_step {vertical_step!r} is neither 'lower' nor 'midpoint'")
     _refuse_outside(book.price, price_floor, price_cap)
     total = int(book.quantity.sum())
     demand_total = (total - int(np.einsum("i,i", book.side, book.quantity))) // 2

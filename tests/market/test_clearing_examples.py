@@ -219,3 +219,8 @@ def test_weighted_quantile_of_many(prices_of, weights_of) -> None:  # type: igno
     total = int(weight.sum())
     for target in {1, 2, total // 3 or 1, total // 2 or 1, total - 1 or 1, total}:
         assert weighted_quantile(price, weight, target) == naive_quantile(price, weight, target)
+
+
+def test_an_unknown_vertical_step_is_refused() -> None:
+    with pytest.raises(ValueError, match="vertical_step 'upper'"):
+        clear(OrderBook.empty(), price_floor=0, price_cap=1, vertical_step="upper")
