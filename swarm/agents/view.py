@@ -8,8 +8,6 @@ import numpy as np
 
 from swarm.messages import Float, Int, Signal
 
-MICRO = 1e6
-
 
 @dataclass(frozen=True)
 class View:

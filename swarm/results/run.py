@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from swarm.errors import UsageError, nearest
-from swarm.results.folder import CHECKSUMS, checksums_of, digest_of
+from swarm.results.folder import CHECKSUMS, checksums_of, digest_folder, digest_of
 from swarm.results.tables import TABLES, read_parquet
 from swarm.results.writer import Results
 
@@ -134,7 +134,7 @@ def read_run(run_dir: str | Path, *, unfinished: bool = False) -> Run:
                 "complete; what was written can still be read with "
                 "swarm.read_run(..., unfinished=True), or run it again"
             )
-        return Run(folder, manifest, {}, {}, digest_of(checksums_of(folder)))
+        return Run(folder, manifest, {}, {}, digest_folder(folder))
     digest = _verify(folder, manifest)
     metrics, timings = _read_json(folder / "metrics.json"), _read_json(folder / "timings.json")
     return Run(folder, manifest, metrics, timings, digest)

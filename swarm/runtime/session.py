@@ -249,6 +249,8 @@ def _recorded(folder: Path | None, manifest: dict[str, Any], resolved: str) -> I
         yield
     except KeyboardInterrupt:
         manifest["status"] = "interrupted"
+        if folder is None:
+            raise
         raise KeyboardInterrupt(f"what was written until then is in {folder}") from None
     except SwarmError as error:
         manifest |= {"status": "failed", "error": str(error)}
