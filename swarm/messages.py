@@ -6,6 +6,7 @@ array is dtype, shape and its raw bytes, read back without a copy.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -16,9 +17,16 @@ from numpy.typing import NDArray
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
 FORECAST_HOURS = 24
+RESERVE_PRODUCTS = ("containment_up", "containment_down", "restoration_up", "restoration_down")
+"""Frequency containment and restoration reserve, up: more injection, down: less (ENTSO-E SO GL)."""
+UP = (0, 2)
+DOWN = (1, 3)
+NO_RESERVE = (0,) * len(RESERVE_PRODUCTS)
+NOTHING: Int = np.zeros(0, dtype=np.int64)
 _ARRAY = 1
 _ARRAY_TYPES = ("<f8", "<f4", "<i8", "<i4", "<u8", "|i1", "|u1", "|b1")
 Message = TypeVar("Message")
+Table = TypeVar("Table", "Meters", "Orders", "ReserveOffers", "Response")
 
 
 class Signal(msgspec.Struct, array_like=True, frozen=True):
@@ -36,6 +44,14 @@ class Signal(msgspec.Struct, array_like=True, frozen=True):
     carbon_price_per_tonne: float
     accepting: bool
     """False in the closing steps: nobody offers any more."""
+    frequency_hz: float = np.nan
+    """Frequency at the end of the interval before the last; NaN where it is not simulated."""
+    voltage_pu: tuple[float, float] = (np.nan, np.nan)
+    """Lowest and highest voltage of the feeder in that interval; NaN without a feeder."""
+    emergency: bool = False
+    """The emergency protocol is active: storage holds its energy, nobody adds load he can spare."""
+    reserve_w: tuple[int, ...] = NO_RESERVE
+    """What the operator asks for of each product of `RESERVE_PRODUCTS` in this tick."""
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True):
@@ -47,6 +63,77 @@ class Notice(msgspec.Struct, array_like=True, frozen=True):
     """int64 (orders sent,), in the order in which the host sent them."""
     received_micro: np.ndarray
     """int64 (agents of the host,): micro-currency received, negative where paid; empty at first."""
+    reserve_w: np.ndarray = NOTHING
+    """int64 (reserve offers sent,), what was bought of each, in the order sent."""
+    response: Response | None = None
+    """What the operator drew from the host's agents in the interval `tick - 1`; None: nothing."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What the operator drew from agents in one interval beyond their schedules, int64 (n,) each.
+
+    Mean power over the interval; what really flowed at an agent's meter is
+    `delivered_w + activated_w + shed_w - held_back_w`.
+    """
+
+    activated_w: Int
+    """Reserve and emergency response: injection above the schedule positive, below negative."""
+    shed_w: Int
+    """Load cut off, zero or more."""
+    held_back_w: Int
+    """Generation cut back by voltage, frequency protection or blackout, zero or more."""
+
+
+class Drawn(msgspec.Struct, array_like=True, frozen=True):
+    """What the operator tells the market as `tick` is cleared."""
+
+    tick: int
+    reserve_w: tuple[int, ...]
+    """Asked for in `tick`, by product."""
+    connected: bool
+    """The connection outside may trade in `tick`."""
+    flow_w: int
+    """What flowed in from outside in `tick - 1`, negative where out."""
+    losses_w: int
+    """Lost on the feeder in `tick - 1`."""
+    response: Response | None
+    """What was drawn from all agents in `tick - 1`, in global agent order; None: nothing."""
+
+
+class Alert(msgspec.Struct, array_like=True, frozen=True):
+    """The operator's emergency call to every host; it sets set points from `tick` on."""
+
+    tick: int
+    """First tick that is offered for under it."""
+    active: bool
+    """True: storage holds its energy and nobody adds load he can spare. False: all clear."""
+
+
+class Acknowledgement(msgspec.Struct, array_like=True, frozen=True):
+    """A host's answer to an alert: the set points stand."""
+
+    tick: int
+    agents: int
+
+
+@dataclass(frozen=True)
+class ReserveOffers:
+    """Reserve offered for one tick: aligned arrays, a row for each agent and product."""
+
+    agent: Int
+    product: Int
+    """Index into `RESERVE_PRODUCTS`."""
+    quantity: Int
+    """Watts."""
+    price: Int
+    """For holding it: milli-currency per MW and hour."""
+    energy_price: Int
+    """For its activation: milli-currency per MWh."""
+    spare: Int
+    """Watts in the product's direction that the agent has beyond all its energy orders; the same
+    in every row of the agent and direction. What reserve needs beyond that is taken out of the
+    agent's dearest sell (up) or cheapest buy (down) orders."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +176,20 @@ class Meters:
     """True marginal cost of a running generator at its output, milli-currency per MWh; else 0."""
     inertia_kws: Int
     """Kinetic energy of running machines, kW s."""
+    up_w: Int
+    """Injection it could have added: for a battery over the whole interval, for a generator what
+    its ramp reaches in five minutes; reserve sold is part of it."""
+    down_w: Int
+    """Injection it could have taken away, likewise."""
+    containment_up_w: Int
+    """Containment reserve sold upwards that was there: at most what was sold and `up_w`."""
+    containment_down_w: Int
+    restoration_up_w: Int
+    """Restoration reserve sold upwards that was there, after containment."""
+    restoration_down_w: Int
+    sudden_w: Int
+    """Part of the deviation from schedule that came at once at the interval's start: the output
+    lost by a failure, a step of load; negative where injection fell."""
     stored_mwh: Float
     """energy in the battery at the end of the interval."""
     backlog_mwh: Float
@@ -110,6 +211,8 @@ class StepReply(msgspec.Struct, array_like=True, frozen=True):
     tick: int
     orders: Orders
     meters: Meters | None
+    reserve: ReserveOffers | None = None
+    """None where nobody offers reserve."""
 
 
 def no_meters(agents: int) -> dict[str, np.ndarray]:
@@ -120,9 +223,11 @@ def no_meters(agents: int) -> dict[str, np.ndarray]:
     }
 
 
-def concatenate(parts: list[Meters]) -> Meters:
-    """The rows of several batches one after the other."""
-    return Meters(*(np.concatenate([getattr(p, name) for p in parts]) for name in METER_COLUMNS))
+def concatenate(parts: Sequence[Table]) -> Table:
+    """The rows of several tables of one type one after the other; one table at least."""
+    kind = type(parts[0])
+    names = [field.name for field in fields(kind)]
+    return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def _column_types(kind: type) -> list[tuple[str, str]]:
@@ -130,7 +235,7 @@ def _column_types(kind: type) -> list[tuple[str, str]]:
     return [(field.name, special.get(field.name, "<i8")) for field in fields(kind)]
 
 
-_TABLES: dict[int, type] = {2: Orders, 3: Meters}
+_TABLES: dict[int, type] = {2: Orders, 3: Meters, 4: Response, 5: ReserveOffers}
 _TABLE_COLUMNS = {code: _column_types(kind) for code, kind in _TABLES.items()}
 
 

@@ -19,12 +19,18 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=0, le=1)]
 HourOfDay = Annotated[float, Field(ge=0, lt=24)]
 ProfileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+BusName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$")]
 
 
 class Model(BaseModel):
     """Base of everything in a scenario: frozen, no unknown fields, no NaN or infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+BUS = Field(None, description="Bus of the feeder; None: agents are spread over its buses.")
+CRITICAL_SHARE = Field(0.5, description="Share of the load that an emergency call never cuts.")
+SHED_PRIORITY = Field(5, description="Loads with a lower number are shed first, 0 to 9.")
 
 
 class CostStep(Model):
@@ -67,6 +73,17 @@ class Generator(Model):
     renewable: bool = Field(False, description="Counts towards the renewable share (hydro).")
     rated_mva: NonNegative = Field(0.0, description="Machine rating for its inertia, MVA.")
     inertia_s: NonNegative = Field(0.0, description="Inertia constant H on its rating, s.")
+    droop: Positive | None = Field(
+        0.05, description="Governor droop, per unit on its capacity; None: no governor."
+    )
+    governor_time_constant_s: NonNegative = Field(0.2, description="Lag of the governor.")
+    reheat_time_constant_s: NonNegative = Field(
+        8.0, description="Lag of the turbine behind its reheater; 0: none."
+    )
+    high_pressure_fraction: Share = Field(
+        0.3, description="Share of the turbine's power before the reheater, which has no lag."
+    )
+    bus: BusName | None = BUS
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
@@ -93,6 +110,7 @@ class Variable(Model):
     site: Annotated[int, Field(ge=0)] | None = Field(
         None, description="Column of its profile; None: agents are spread over the columns."
     )
+    bus: BusName | None = BUS
 
     @model_validator(mode="after")
     def _offer_at_or_below_zero(self) -> Self:
@@ -142,6 +160,11 @@ class Battery(Model):
     sell_price_per_mwh: float | None = Field(
         None, description="Heuristic: sells at or above this price instead of the quantile."
     )
+    response_delay_s: NonNegative = Field(
+        0.05, description="From a command or a frequency deviation to the first response."
+    )
+    response_ramp_s: NonNegative = Field(0.1, description="From nothing to full power.")
+    bus: BusName | None = BUS
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -201,6 +224,12 @@ class Consumer(Model):
     )
     profile: ProfileName = Field("flat", description="Load series, share of load_mw.")
     site: Annotated[int, Field(ge=0)] | None = Field(None, description="Column of its profile.")
+    critical_share: Share = CRITICAL_SHARE
+    shed_priority: Annotated[int, Field(ge=0, le=9)] = SHED_PRIORITY
+    response_delay_s: NonNegative = Field(
+        0.5, description="From an emergency call to its flexible load being off."
+    )
+    bus: BusName | None = BUS
 
     @model_validator(mode="after")
     def _flexible_within_load(self) -> Self:
@@ -222,6 +251,8 @@ class Home(Battery):
     solar_mw: NonNegative = Field(0.005, description="Solar output at full availability, MW.")
     solar_profile: ProfileName = Field("solar", description="Availability series.")
     site: Annotated[int, Field(ge=0)] | None = Field(None, description="Column of its profiles.")
+    critical_share: Share = CRITICAL_SHARE
+    shed_priority: Annotated[int, Field(ge=0, le=9)] = SHED_PRIORITY
 
 
 ASSETS: dict[str, type[Model]] = {

@@ -81,6 +81,12 @@ class CloudFront(Event):
     )
 
 
+class Islanding(Event):
+    """The connection outside is lost without warning."""
+
+    type: Literal["islanding"]
+
+
 class CarbonPrice(Event):
     """A new CO2 price."""
 
@@ -96,6 +102,13 @@ class PolicyChange(Event):
 
 
 AnyEvent = Annotated[
-    PriceSpike | Outage | Maintenance | LoadStep | CloudFront | CarbonPrice | PolicyChange,
+    PriceSpike
+    | Outage
+    | Maintenance
+    | LoadStep
+    | CloudFront
+    | Islanding
+    | CarbonPrice
+    | PolicyChange,
     Field(discriminator="type"),
 ]

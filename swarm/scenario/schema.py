@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from swarm.scenario.assets import Kind, Model, NonNegative, Positive, ProfileName
 from swarm.scenario.events import AnyEvent
+from swarm.scenario.grid import Grid
 
 NO_END = 2**31
 """The tick after the last of an event that goes on."""
@@ -119,6 +120,11 @@ class Outside(Model):
     renewable_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.0, description="Share of imports counted as renewable."
     )
+    rated_mva: NonNegative = Field(
+        0.0, description="Equivalent rating of the grid outside, for its inertia and droop."
+    )
+    inertia_s: NonNegative = Field(5.0, description="Its inertia constant H on that rating, s.")
+    droop: Positive = Field(0.05, description="Its droop on that rating.")
 
 
 class World(Model):
@@ -165,6 +171,15 @@ class Condenser(Model):
     inertia_s: NonNegative
 
 
+class Baseline(Model):
+    """A second run to compare with: the same scenario with some fields replaced."""
+
+    name: str = Field(description="What the second run is called, e.g. `without the swarm`.")
+    set: tuple[str, ...] = Field(
+        min_length=1, description="Fields to replace, as with --set: `grid.swarm=false`."
+    )
+
+
 class Results(Model):
     """What is written."""
 
@@ -199,6 +214,8 @@ class Scenario(Model):
     fleets: tuple[Fleet, ...] = ()
     condensers: tuple[Condenser, ...] = ()
     events: tuple[AnyEvent, ...] = ()
+    grid: Grid | None = Field(None, description="None: a balance of megawatts, no physics.")
+    baseline: Baseline | None = Field(None, description="None: one run, no comparison.")
     results: Results = Results()
 
     @field_validator("start")
