@@ -4,7 +4,7 @@ One round trip per host and tick:
 
 1. every host runs its devices through interval t-1 on the awards of t-1, and offers for t;
 2. the market settles t-1 on what the meters say and clears the offers for t, while
-3. the operator balances t-1 and makes the next signal;
+3. the operator runs the grid through t-1 and makes the next signal;
 4. the record of t-1 leaves for the results.
 
 Two closing steps after the last tick settle what is open.
@@ -19,9 +19,9 @@ from typing import Any, Protocol
 import msgspec
 import numpy as np
 
-from swarm.grid.operator import Balance, Operated
+from swarm.grid.balance import Operated
 from swarm.market.auctioneer import Cleared, TickRecord
-from swarm.messages import Signal
+from swarm.messages import Alert, Signal
 
 CLOSING_STEPS = 2
 
@@ -38,8 +38,11 @@ class Engine(Protocol):
     def gather(self) -> Sequence[Any]:
         """Wait for every host; one reply each, in host order."""
 
-    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
-        """Clear `tick` and operate `tick - 1`."""
+    def close(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> Closed:
+        """Operate `tick - 1`, then clear `tick`; `last` is the clearing of `tick - 1`."""
+
+    def alert(self, alert: Alert) -> None:
+        """Call every host on its emergency lane; returns when all have acknowledged."""
 
     def fetch(self, record: Any) -> TickRecord:
         """The record behind a handle."""
@@ -58,8 +61,8 @@ class Closed:
 class Sink(Protocol):
     """Takes what each tick gave."""
 
-    def write(self, record: TickRecord, balance: Balance) -> None:
-        """Take the settled record and the balance of one tick; called in order of ticks."""
+    def write(self, record: TickRecord, operated: Operated) -> None:
+        """Take the settled record and the physics of one tick; called in order of ticks."""
 
 
 Watcher = Callable[[Cleared, Operated], None]
@@ -72,10 +75,12 @@ def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
         engine.send(signal, notices)
         if closed is not None and closed.operated.balance is not None:
             # Results leave while the hosts work.
-            sink.write(engine.fetch(closed.record), closed.operated.balance)
+            sink.write(engine.fetch(closed.record), closed.operated)
         replies = engine.gather()
-        closed = engine.close(tick, signal.price_per_mwh, replies)
+        closed = engine.close(tick, None if closed is None else closed.cleared, replies)
         cleared, notices = closed.cleared, closed.notices
         price = np.nan if cleared.price_milli is None else cleared.price_milli / 1000
         signal = msgspec.structs.replace(closed.operated.signal, price_per_mwh=price)
+        if closed.operated.alert is not None:
+            engine.alert(closed.operated.alert)
         watch(cleared, closed.operated)

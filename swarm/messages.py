@@ -230,6 +230,20 @@ def concatenate(parts: Sequence[Table]) -> Table:
     return kind(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
+def in_global_order(parts: Sequence[Meters], host_agents: Sequence[Int]) -> Meters:
+    """Meters of all hosts as one table in global agent order.
+
+    Args:
+        parts: of each host.
+        host_agents: global indices of the agents of each host, in the order of its rows.
+    """
+    columns = no_meters(sum(len(agents) for agents in host_agents))
+    for part, agents in zip(parts, host_agents, strict=True):
+        for name in METER_COLUMNS:
+            columns[name][agents] = getattr(part, name)
+    return Meters(**columns)
+
+
 def _column_types(kind: type) -> list[tuple[str, str]]:
     special = {"side": "i1", **dict.fromkeys(FLOAT_METERS, "<f8")}
     return [(field.name, special.get(field.name, "<i8")) for field in fields(kind)]

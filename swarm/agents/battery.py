@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.agents.view import View, price_points, watts
+from swarm.agents.reserve import ReserveShape, by_direction, expected_price, forgone, split
+from swarm.agents.view import Interval, View, price_points, watts
 from swarm.market.orders import to_milli
 from swarm.messages import Float, Int
 from swarm.scenario.roster import Roster
@@ -48,6 +49,17 @@ class Battery:
     """NaN: the quantile decides."""
 
 
+@dataclass
+class State:
+    """n batteries."""
+
+    stored_mwh: Float
+    before_mwh: Float
+    """Energy before the last interval."""
+    power_w: Int
+    """Power at the meter in the last interval, discharge positive."""
+
+
 def build(roster: Roster) -> Battery:
     """Parameters from a roster of assets that have a battery."""
     energy = roster.column("energy_mwh")
@@ -68,6 +80,11 @@ def build(roster: Roster) -> Battery:
         buy_price_per_mwh=roster.column("buy_price_per_mwh"),
         sell_price_per_mwh=roster.column("sell_price_per_mwh"),
     )
+
+
+def start(p: Battery) -> State:
+    """With the initial charge, at rest."""
+    return State(p.initial_mwh.copy(), p.initial_mwh, np.zeros(len(p.initial_mwh), dtype=np.int64))
 
 
 def after_loss(p: Battery, stored_mwh: Float, hours: float) -> Float:
@@ -104,6 +121,43 @@ def run(p: Battery, stored_mwh: Float, power_w: Int, hours: float) -> tuple[Int,
     low = np.minimum(p.floor_mwh, after_loss(p, stored_mwh, hours))
     high = np.maximum(p.ceiling_mwh, after_loss(p, stored_mwh, hours))
     return power, np.clip(stored, low, high)
+
+
+def deliver(p: Battery, s: State, wanted_w: Int, hours: float) -> Int:
+    """Run the interval at `wanted_w` (discharge positive); the power it ran at, int64 (n,)."""
+    s.before_mwh = s.stored_mwh
+    s.power_w, s.stored_mwh = run(p, s.before_mwh, wanted_w, hours)
+    return s.power_w
+
+
+def respond(p: Battery, s: State, change_w: Int, hours: float) -> Int:
+    """Let the last interval have run at `change_w` more than it did.
+
+    It runs again from the energy before it, so that limits and the energy book hold exactly.
+
+    Returns:
+        The wear of it, micro-currency, int64 (n,).
+    """
+    scheduled = s.power_w
+    s.power_w, s.stored_mwh = run(p, s.before_mwh, scheduled + change_w, hours)
+    return wear_micro(p, s.power_w, hours) - wear_micro(p, scheduled, hours)
+
+
+def headroom(p: Battery, s: State, hours: float) -> tuple[Int, Int]:
+    """What it could have given and taken more throughout the last interval, int64 (n,) each."""
+    up = discharge_limit_w(p, s.before_mwh, hours) - s.power_w
+    return up, charge_limit_w(p, s.before_mwh, hours) + s.power_w
+
+
+def lost_w(p: Battery, s: State, wanted_w: Int, interval: Interval) -> Int:
+    """Power that went at once where an outage struck in the last interval, int64 (n,).
+
+    Negative where it would have discharged, positive where it would have charged.
+    """
+    if interval.struck is None:
+        return np.zeros_like(wanted_w)
+    ran, _ = run(p, s.before_mwh, wanted_w, interval.tick_hours)
+    return np.where(interval.struck, -ran, 0)
 
 
 def wear_micro(p: Battery, power_w: Int, hours: float) -> Int:
@@ -148,7 +202,7 @@ def orders(p: Battery, stored_mwh: Float, action: Float, view: View) -> tuple[Fl
     """A buy and a sell order each: prices per MWh (n, 2) and quantities in watts (n, 2).
 
     The sell price is kept above the buy price, as the market will see them, so that one tick never
-    accepts both.
+    accepts both. In an emergency it does not charge.
     """
     hours, signal = view.tick_hours, view.signal
     share = np.clip(action[:, [0, 2]], 0.0, 1.0)
@@ -160,4 +214,37 @@ def orders(p: Battery, stored_mwh: Float, action: Float, view: View) -> tuple[Fl
     buy, sell = to_milli(price).T
     both = (quantity > 0).all(axis=1) & (sell <= buy)
     quantity[both, 1] = 0
+    if view.emergency:
+        quantity[:, 0] = 0
     return price, quantity
+
+
+def reserve(
+    view: View,
+    up_w: Int,
+    down_w: Int,
+    spare_w: tuple[Int, Int],
+    sell_price: Float,
+    buy_price: Float,
+) -> ReserveShape:
+    """Reserve of batteries that can hold `up_w` and `down_w`, (n,) each.
+
+    Its limits are those of the whole tick, so what is held lasts. For holding it asks what its
+    energy orders would have earned at the expected price; for activation the prices of those
+    orders, which cover losses and wear.
+
+    Args:
+        view: what they see.
+        up_w: most they can hold upwards.
+        down_w: most they can hold downwards.
+        spare_w: the part of each that none of their energy orders needs.
+        sell_price: of their sell orders, per MWh, (n,).
+        buy_price: of their buy orders, per MWh, (n,).
+    """
+    expected = expected_price(view.signal)
+    return ReserveShape(
+        quantity=split(up_w, down_w, view.signal.reserve_w),
+        price=by_direction(forgone(expected - sell_price), forgone(buy_price - expected)),
+        energy_price=by_direction(sell_price, buy_price),
+        spare=np.column_stack(spare_w),
+    )

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.reserve import ReserveShape, by_direction, split
 from swarm.agents.view import Interval, View, noisy, price_points, watts
 from swarm.market.orders import BUY, SELL
-from swarm.messages import Float, Int, Meters, no_meters
+from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
 
 ACTION = ("response_share", "response_price_per_mwh", "catch_up_share", "catch_up_price_per_mwh")
 SIDES = (BUY, BUY, SELL)
 """Slot 0 is the load, slot 1 the catch-up of what was put off, slot 2 the reduction."""
+FLEXIBLE = True
 
 
 @dataclass(frozen=True)
@@ -93,34 +95,93 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     load = watts(p.load_mw * np.maximum(view.forecast["load"], 0.0))
     flexible = np.minimum(watts(p.flexible_mw), load)
     share = np.clip(action[:, [0, 2]], 0.0, 1.0)
-    open_backlog = s.backlog_w > 0
-    # The last ticks of the window must be enough to catch up at full flexible power.
-    ticks_needed = np.ceil(s.backlog_w / np.maximum(watts(p.flexible_mw), 1))
-    due = open_backlog & (s.hours_left <= (ticks_needed + 1) * view.tick_hours)
+    due = _due(p, s, view.tick_hours)
+    wished = 0.0 if view.emergency else share[:, 1]
     catch_up = np.minimum(s.backlog_w, watts(p.flexible_mw))
-    catch_up = np.where(due, catch_up, np.floor(share[:, 1] * catch_up).astype(np.int64))
-    # What one window can hold is what it can give back at full power in half of it.
-    room = watts(p.flexible_mw) * np.floor(p.shift_window_hours / (2 * view.tick_hours))
-    room = np.maximum(room.astype(np.int64), watts(p.flexible_mw)) - s.backlog_w
-    reduction = np.minimum(np.floor(share[:, 0] * flexible).astype(np.int64), np.maximum(room, 0))
-    reduction[due | view.standing] = 0
+    catch_up = np.where(due, catch_up, np.floor(wished * catch_up).astype(np.int64))
+    room = _room_w(p, s, view.tick_hours)
+    reduction = np.minimum(np.floor(share[:, 0] * flexible).astype(np.int64), room)
+    reduction[view.standing] = 0
     cap = view.signal.price_cap
     catch_up_price = np.where(due, cap, np.minimum(action[:, 3], action[:, 1]))
     price = np.column_stack([np.full(len(load), cap), catch_up_price, action[:, 1]])
     return price, np.column_stack([load, catch_up, reduction])
 
 
+def _ticks_needed(p: Parameters, s: State) -> Float:
+    """Ticks of full flexible power that catch up what was put off, (n,)."""
+    return np.ceil(s.backlog_w / np.maximum(watts(p.flexible_mw), 1))
+
+
+def _due(p: Parameters, s: State, hours: float) -> np.ndarray:
+    """bool (n,): the last ticks of the window must go to catching up at full flexible power."""
+    due: np.ndarray = (s.backlog_w > 0) & (s.hours_left <= (_ticks_needed(p, s) + 1) * hours)
+    return due
+
+
+def _bears(p: Parameters, s: State, hours: float, responses: int) -> np.ndarray:
+    """bool (n,): catches up in time even after this many more ticks of full response.
+
+    It learns of a response one tick late and may sell a reduction meanwhile: each costs the tick
+    itself and one of catching up.
+    """
+    left = np.where(s.backlog_w > 0, s.hours_left, p.shift_window_hours)
+    bears: np.ndarray = left + 1e-9 >= (_ticks_needed(p, s) + 3 + responses) * hours
+    return bears
+
+
+def _room_w(p: Parameters, s: State, hours: float) -> Int:
+    """What can still be put off, watt-ticks, (n,); nothing while a catch-up is due.
+
+    One window holds what it can give back at full power in half of it.
+    """
+    flexible = watts(p.flexible_mw)
+    held = flexible * np.floor(p.shift_window_hours / (2 * hours)).astype(np.int64)
+    room = np.maximum(held, flexible) - s.backlog_w
+    return np.where(_due(p, s, hours), 0, np.maximum(room, 0))
+
+
+def reserve(
+    p: Parameters, s: State, view: View, price: Float, quantity: Int
+) -> ReserveShape | None:
+    """Load that can be put off at once, upwards only, at the price of a reduction.
+
+    Room and time for one more tick of response are kept: that of the last tick is not known yet.
+    """
+    room = _room_w(p, s, view.tick_hours)
+    able = np.minimum(np.minimum(watts(p.flexible_mw), quantity[:, 0]), room)
+    up = np.clip(room - watts(p.flexible_mw), 0, able)
+    up = np.where(_bears(p, s, view.tick_hours, 2), up, 0)
+    nothing = np.zeros_like(up)
+    asked = view.signal.reserve_w
+    return ReserveShape(
+        quantity=split(up, nothing, asked),
+        price=np.zeros((len(up), len(asked))),
+        energy_price=by_direction(price[:, 2], price[:, 2]),
+        spare=np.column_stack([able - quantity[:, 2], nothing]),
+    )
+
+
 def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     """Consume: the load as it really is where it was bought in full, else what was bought."""
     meters = no_meters(len(p.load_mw))
     bought, caught_up, sold = interval.accepted_w.T
-    wanted = watts(
-        noisy(p.load_mw * interval.actual["load"], p.load_noise, interval.uniforms[:, 0])
-    )
-    rationed = bought < interval.offered_w[:, 0]
-    served = np.where(rationed, np.minimum(wanted, bought), wanted)
-    reduced = np.minimum(np.where(interval.failed, 0, sold), served)
+    wanted = _load_w(p, interval, 0.0)
+    most = np.where(bought < interval.offered_w[:, 0], bought, np.iinfo(np.int64).max)
+    served = np.minimum(wanted, most)
+    unhurt = np.minimum(sold, served)
+    reduced = np.where(interval.failed, 0, unhurt)
     caught_up = np.minimum(caught_up, s.backlog_w)
+    if interval.physical:
+        flexible = np.minimum(watts(p.flexible_mw), served)
+        able = np.minimum(flexible, _room_w(p, s, interval.tick_hours)) - reduced
+        bears = _bears(p, s, interval.tick_hours, 1) & ~interval.failed
+        meters["up_w"] = np.where(bears, np.maximum(able, 0), 0)
+        if interval.struck is not None:
+            meters["sudden_w"] -= np.where(interval.struck, unhurt, 0)
+        if interval.load_jump is not None:
+            before = _load_w(p, interval, interval.load_jump)
+            meters["sudden_w"] += np.minimum(before, most) - served
 
     s.hours_left = np.where(s.backlog_w > 0, s.hours_left, p.shift_window_hours)
     s.hours_left = s.hours_left - interval.tick_hours
@@ -133,3 +194,24 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     meters["cost_micro"] = np.rint(discomfort).astype(np.int64)
     meters["backlog_mwh"] = s.backlog_w * (interval.tick_hours / 1e6)
     return Meters(**meters)
+
+
+def _load_w(p: Parameters, interval: Interval, without: Float | float) -> Int:
+    """The load as it really is, `without` a part of its series, watts, (n,)."""
+    load = p.load_mw * (interval.actual["load"] - without)
+    return watts(noisy(load, p.load_noise, interval.uniforms[:, 0]))
+
+
+def respond(
+    p: Parameters, s: State, response: Response, hours: float, carbon: float
+) -> tuple[Int, Int]:
+    """What was activated was put off and is caught up in time; what was shed is lost.
+
+    Returns:
+        Discomfort in micro-currency and no emissions, int64 (n,) each.
+    """
+    # A backlog that begins with the response has its window from that interval on.
+    s.hours_left = np.where(s.backlog_w > 0, s.hours_left, p.shift_window_hours - hours)
+    s.backlog_w = np.maximum(s.backlog_w + response.activated_w, 0)
+    discomfort = np.maximum(response.activated_w, 0) * p.response_price_per_mwh * hours
+    return np.rint(discomfort).astype(np.int64), np.zeros_like(response.activated_w)

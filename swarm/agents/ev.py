@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents import battery
+from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View, price_points
 from swarm.market.orders import BUY, SELL
-from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
+from swarm.messages import FORECAST_HOURS, Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
 
 ACTION = battery.ACTION
 SIDES = (BUY, BUY, SELL)
 """Slot 0 charges at any price (the need is urgent), slot 1 at a price, slot 2 discharges."""
+FLEXIBLE = True
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,9 @@ class Parameters:
 
 
 @dataclass
-class State:
+class State(battery.State):
     """n vehicles."""
 
-    stored_mwh: Float
     away: np.ndarray | None
     """bool (n,); None before the first interval, which nobody leaves or comes back in."""
 
@@ -63,7 +64,7 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 
 def start(p: Parameters) -> State:
     """With the initial charge, wherever they are."""
-    return State(p.battery.initial_mwh.copy(), None)
+    return State(**vars(battery.start(p.battery)), away=None)
 
 
 def connected(p: Parameters, hour_of_day: float) -> np.ndarray:
@@ -133,16 +134,13 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     stored = s.stored_mwh - _trip(p, s, connected(p, view.hour_of_day))
     price, wished = battery.orders(p.battery, stored, action, view)
     limit = battery.charge_limit_w(p.battery, stored, view.tick_hours)
-    hours_left = _hours_left(p, view.hour_of_day)
-    laxity = hours_left - _hours_needed(p, stored, hours_left)
+    laxity, recharging = _laxity(p, stored, view.hour_of_day)
     lacking = p.required_mwh - battery.after_loss(p.battery, stored, view.tick_hours)
     lacking = lacking / (p.battery.charge_efficiency * view.tick_hours)
     need = np.clip(np.ceil(lacking * 1e6), 0, limit).astype(np.int64)
     # One tick early: the need must fit into whole ticks.
     urgent = np.where(laxity <= view.tick_hours, need, 0)
     # A tick of discharging costs itself and its recharging in laxity, which must stay above one.
-    round_trip = p.battery.charge_efficiency * p.battery.discharge_efficiency
-    recharging = 1.0 / (round_trip * np.maximum(_kept(p, hours_left), 1e-12))
     may_sell = p.vehicle_to_grid & (laxity > (2 + recharging) * view.tick_hours)
     quantity = np.column_stack(
         [urgent, np.minimum(wished[:, 0], limit - urgent), np.where(may_sell, wished[:, 1], 0)]
@@ -150,6 +148,44 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     quantity[~here] = 0
     cap = np.full((len(here), 1), view.signal.price_cap)
     return np.concatenate([cap, price], axis=1), quantity
+
+
+def _laxity(p: Parameters, stored_mwh: Float, hour_of_day: float) -> tuple[Float, Float]:
+    """Hours it need not charge until departure, and hours to recharge an hour of discharge."""
+    hours_left = _hours_left(p, hour_of_day)
+    round_trip = p.battery.charge_efficiency * p.battery.discharge_efficiency
+    recharging = 1.0 / (round_trip * np.maximum(_kept(p, hours_left), 1e-12))
+    return hours_left - _hours_needed(p, stored_mwh, hours_left), recharging
+
+
+def _patient(p: Parameters, stored_mwh: Float, hour_of_day: float, tick_hours: float) -> np.ndarray:
+    """bool (n,): can respond upwards through the tick that starts now and still be full in time.
+
+    It learns of a response one tick late, so laxity must bear two of them and stay above one tick.
+    Without discharging to the grid a response is a tick of charging put off.
+    """
+    laxity, recharging = _laxity(p, stored_mwh, hour_of_day)
+    of_one = 1.0 + np.where(p.vehicle_to_grid, recharging, 0.0)
+    patient: np.ndarray = laxity > (1 + 2 * of_one) * tick_hours
+    return patient
+
+
+def reserve(
+    p: Parameters, s: State, view: View, price: Float, quantity: Int
+) -> ReserveShape | None:
+    """Plugged in, the charger's power within limits, see `battery.reserve`.
+
+    Upwards only where it may discharge and has the time to recharge; urgent charging stays.
+    """
+    here = connected(p, view.hour_of_day)
+    stored = s.stored_mwh - _trip(p, s, here)
+    gives = p.vehicle_to_grid & _patient(p, stored, view.hour_of_day, view.tick_hours)
+    up = battery.discharge_limit_w(p.battery, stored, view.tick_hours)
+    up = np.where(here & gives, up, 0)
+    down = battery.charge_limit_w(p.battery, stored, view.tick_hours) - quantity[:, 0]
+    down = np.where(here, down, 0)
+    spare = np.maximum(up - quantity[:, 2], 0), down - quantity[:, 1]
+    return battery.reserve(view, up, down, spare, price[:, 2], price[:, 1])
 
 
 def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
@@ -165,9 +201,26 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     s.away = ~here
 
     wanted = interval.accepted_w[:, 2] - interval.accepted_w[:, :2].sum(axis=1)
-    wanted = np.where(here & ~interval.failed, wanted, 0)
-    power, s.stored_mwh = battery.run(p.battery, s.stored_mwh, wanted, interval.tick_hours)
+    wanted = np.where(here, wanted, 0)
+    given = np.where(interval.failed, 0, wanted)
+    power = battery.deliver(p.battery, s, given, interval.tick_hours)
     meters["delivered_w"] = meters["battery_w"] = power
     meters["cost_micro"] = battery.wear_micro(p.battery, power, interval.tick_hours)
     meters["stored_mwh"] = s.stored_mwh.copy()
+    if interval.physical:
+        up, down = battery.headroom(p.battery, s, interval.tick_hours)
+        responds = here & ~interval.failed
+        gives = _patient(p, s.before_mwh, interval.hour_of_day, interval.tick_hours)
+        up = np.where(p.vehicle_to_grid, up, np.maximum(-power, 0))
+        meters["up_w"] = np.where(responds & gives, up, 0)
+        meters["down_w"] = np.where(responds, down, 0)
+        meters["sudden_w"] = battery.lost_w(p.battery, s, wanted, interval)
     return Meters(**meters)
+
+
+def respond(
+    p: Parameters, s: State, response: Response, hours: float, carbon: float
+) -> tuple[Int, Int]:
+    """The last interval ran at what really flowed; wear and no emissions, (n,) each."""
+    change = response.activated_w + response.shed_w - response.held_back_w
+    return battery.respond(p.battery, s, change, hours), np.zeros_like(change)

@@ -16,14 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.reserve import ReserveShape, by_direction, expected_price, forgone
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
-from swarm.messages import FORECAST_HOURS, Float, Int, Meters, no_meters
+from swarm.messages import FORECAST_HOURS, Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import MAX_COST_STEPS, Roster
 
 ACTION = ("commit", *(f"offer_price_{step}_per_mwh" for step in range(1, MAX_COST_STEPS + 1)))
 SIDES = (SELL,) * (1 + MAX_COST_STEPS)
 """Slot 0 is the block of least output, slots 1.. the cost steps above it."""
+FLEXIBLE = False
+RESTORATION_MINUTES = 5
+"""Reserve is what the ramp reaches in this time: full activation of restoration reserve in Europe
+(ENTSO-E, SO GL and the aFRR implementation framework)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Parameters:
     weather_driven: np.ndarray
     """bool: has an availability profile, so unused output counts as curtailed."""
     inertia_kws: Int
+    droop: Float
+    """Per unit on capacity; infinite: no governor."""
 
 
 @dataclass
@@ -88,6 +95,7 @@ def build(roster: Roster) -> Parameters:
         inertia_kws=np.rint(roster.column("rated_mva") * roster.column("inertia_s") * 1000).astype(
             np.int64
         ),
+        droop=roster.column("droop", missing=np.inf),
     )
 
 
@@ -234,6 +242,39 @@ def _range(p: Parameters, s: State, available_mw: Float, hours: float) -> tuple[
     return np.minimum(least, high), high
 
 
+def _reach_w(p: Parameters) -> Int:
+    """Change of output within `RESTORATION_MINUTES`, at most its capacity, watts, (n,)."""
+    return watts(np.minimum(p.ramp_mw_per_minute * RESTORATION_MINUTES, p.capacity_mw))
+
+
+def reserve(
+    p: Parameters, s: State, view: View, price: Float, quantity: Int
+) -> ReserveShape | None:
+    """Headroom of running units: containment as far as droop gives it, the rest as restoration.
+
+    Upwards it is taken out of the energy orders, dearest step first, and asks what the top step is
+    expected to earn; downwards only what the ramp keeps it above its least output for certain.
+    Activation costs the top step upwards and saves the lowest downwards.
+    """
+    reach = _reach_w(p)
+    up = np.minimum(quantity[:, 1:].sum(axis=1), reach)
+    down = np.minimum(np.maximum(quantity[:, 0] - watts(p.min_output_mw), 0), reach)
+    governed = watts(p.capacity_mw * np.minimum(view.full_containment_pu / p.droop, 1.0))
+    asked = view.signal.reserve_w
+    containment_up = np.minimum(up, governed) * (asked[0] > 0)
+    containment_down = np.minimum(down, governed) * (asked[1] > 0)
+    cost = full_cost_per_mwh(p, view.signal.carbon_price_per_tonne)
+    top, lowest = cost[:, -1], cost[:, 0]
+    return ReserveShape(
+        quantity=np.column_stack(
+            [containment_up, containment_down, up - containment_up, down - containment_down]
+        ),
+        price=by_direction(forgone(expected_price(view.signal) - top), np.zeros(len(top))),
+        energy_price=by_direction(top, lowest),
+        spare=np.column_stack([np.zeros_like(down), down]),
+    )
+
+
 def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     """Generate what was accepted, inside ramps and least output; failures strike first."""
     hours = interval.tick_hours
@@ -243,32 +284,62 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     repair = -np.log1p(-interval.uniforms[:, 1]) * p.repair_hours
     failed = trips | interval.failed
     sound = (s.outage_hours <= 0) & ~failed
+    ran = s.running
     # The interval of the trip is the first of the repair.
     s.outage_hours = np.maximum(0.0, np.where(trips, repair, s.outage_hours) - hours)
     started = s.starting & ~failed
-    s.hours_in_state = np.where(s.running & failed, 0.0, s.hours_in_state + hours)
-    s.running &= ~failed
+    s.hours_in_state = np.where(ran & failed, 0.0, s.hours_in_state + hours)
+    s.running = ran & ~failed
     s.starting = np.zeros_like(s.starting)
 
     wanted = interval.accepted_w.sum(axis=1)
-    output = np.clip(wanted, watts(low), watts(high))
-    output = np.where(s.running, output, 0)
+    unhurt = np.clip(wanted, watts(low), watts(high))
+    output = np.where(s.running, unhurt, 0)
     s.output_mw = output / 1e6
 
     meters = no_meters(len(output))
     meters["delivered_w"] = meters["generation_w"] = output
     meters["available_w"] = np.where(sound, watts(available), 0)
     meters["curtailed_w"] = np.where(p.weather_driven, meters["available_w"] - output, 0)
-    used = np.diff(np.minimum(p.step_end_mw, s.output_mw[:, None]), axis=1, prepend=0.0)
     cost = full_cost_per_mwh(p, interval.carbon_price_per_tonne)
-    running_cost = (used * cost).sum(axis=1) * hours + started * p.start_cost
-    meters["cost_micro"] = np.rint(running_cost * 1e6).astype(np.int64)
-    emitted = (used * p.step_emissions_kg_per_mwh).sum(axis=1) * hours
-    meters["emissions_g"] = np.rint(emitted * 1e3).astype(np.int64)
+    fuel, meters["emissions_g"] = _fuel(p, cost, s.output_mw, hours)
+    meters["cost_micro"] = np.rint((fuel + started * p.start_cost) * 1e6).astype(np.int64)
     last_step = np.minimum((p.step_end_mw < s.output_mw[:, None]).sum(axis=1), MAX_COST_STEPS - 1)
     marginal = np.take_along_axis(cost, last_step[:, None], axis=1)[:, 0]
     meters["marginal_cost_milli"] = np.where(output > 0, np.rint(marginal * 1e3), 0).astype(
         np.int64
     )
     meters["inertia_kws"] = np.where(s.running, p.inertia_kws, 0)
+    if interval.physical:
+        reach = _reach_w(p)
+        up = np.minimum(np.maximum(watts(available) - output, 0), reach)
+        down = np.minimum(np.maximum(output - watts(p.min_output_mw), 0), reach)
+        meters["up_w"], meters["down_w"] = np.where(s.running, [up, down], 0)
+        struck = trips if interval.struck is None else trips | interval.struck
+        meters["sudden_w"] = np.where(ran & struck, -unhurt, 0)
     return Meters(**meters)
+
+
+def _fuel(p: Parameters, cost: Float, output_mw: Float, hours: float) -> tuple[Float, Int]:
+    """Cost at `cost` per MWh of each step (n, steps), and emissions in g, of one interval, (n,)."""
+    used = np.diff(np.minimum(p.step_end_mw, output_mw[:, None]), axis=1, prepend=0.0)
+    emitted = (used * p.step_emissions_kg_per_mwh).sum(axis=1) * hours
+    return (used * cost).sum(axis=1) * hours, np.rint(emitted * 1e3).astype(np.int64)
+
+
+def respond(
+    p: Parameters, s: State, response: Response, hours: float, carbon: float
+) -> tuple[Int, Int]:
+    """The last interval's output was what really flowed: the next ramp starts there.
+
+    Returns:
+        Cost (micro-currency) and emissions (g) of the difference, int64 (n,) each; negative where
+        fuel was saved.
+    """
+    cost = full_cost_per_mwh(p, carbon)
+    change_mw = (response.activated_w - response.held_back_w) / 1e6
+    output = np.where(s.running, np.clip(s.output_mw + change_mw, 0.0, p.capacity_mw), s.output_mw)
+    fuel_before, emitted_before = _fuel(p, cost, s.output_mw, hours)
+    fuel, emitted = _fuel(p, cost, output, hours)
+    s.output_mw = output
+    return np.rint((fuel - fuel_before) * 1e6).astype(np.int64), emitted - emitted_before

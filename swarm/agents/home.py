@@ -11,14 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents import battery
+from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View, noisy, watts
-from swarm.market.orders import BUY, SELL
-from swarm.messages import Float, Int, Meters, no_meters
+from swarm.market.orders import BUY, SELL, to_milli
+from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
 
 ACTION = battery.ACTION
 SIDES = (BUY, SELL, BUY, SELL)
 """Slot 0 is load not covered by sun, slot 1 surplus sun, slots 2 and 3 the battery."""
+FLEXIBLE = True
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,12 @@ class Parameters:
 
 
 @dataclass
-class State:
+class State(battery.State):
     """n homes."""
 
-    stored_mwh: Float
+    load_w: Int
+    """Load and sun in the last interval."""
+    sun_w: Int
 
 
 def build(roster: Roster) -> Parameters:
@@ -58,7 +62,8 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 
 def start(p: Parameters) -> State:
     """State before the first tick."""
-    return State(p.battery.initial_mwh.copy())
+    cells = battery.start(p.battery)
+    return State(**vars(cells), load_w=cells.power_w, sun_w=cells.power_w)
 
 
 def heuristic(p: Parameters, s: State, view: View) -> Float:
@@ -85,22 +90,35 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     )
 
 
+def reserve(
+    p: Parameters, s: State, view: View, price: Float, quantity: Int
+) -> ReserveShape | None:
+    """The battery's, see `battery.reserve`; load and sun hold nothing.
+
+    Where the battery sells below the price of surplus sun, the market would take room for reserve
+    out of the sun: then it offers no more than it has to spare.
+    """
+    up = battery.discharge_limit_w(p.battery, s.stored_mwh, view.tick_hours)
+    down = battery.charge_limit_w(p.battery, s.stored_mwh, view.tick_hours)
+    spare = up - quantity[:, 3], down - quantity[:, 2]
+    sun_first = (quantity[:, 1] > 0) & (to_milli(price[:, 3]) < to_milli(price[:, 1]))
+    up = np.where(sun_first, spare[0], up)
+    return battery.reserve(view, up, down, spare, price[:, 3], price[:, 2])
+
+
 def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     """Run load, sun and battery through the interval; an outage stops sun and battery."""
     meters = no_meters(len(p.load_mw))
     accepted, offered = interval.accepted_w, interval.offered_w
-    wanted = watts(
-        noisy(p.load_mw * interval.actual["load"], p.load_noise, interval.uniforms[:, 0])
-    )
-    available = watts(p.solar_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
-    available[interval.failed] = 0
+    wanted = _load_w(p, interval, 0.0)
+    shining = watts(p.solar_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
+    available = np.where(interval.failed, 0, shining)
 
-    rationed = accepted[:, 0] < offered[:, 0]
-    load = np.where(rationed, np.minimum(wanted, available + accepted[:, 0]), wanted)
-    capped = accepted[:, 1] < offered[:, 1]
-    sun = np.where(capped, np.minimum(available, load + accepted[:, 1]), available)
-    trade = np.where(interval.failed, 0, accepted[:, 3] - accepted[:, 2])
-    power, s.stored_mwh = battery.run(p.battery, s.stored_mwh, trade, interval.tick_hours)
+    load, sun = _load_and_sun(wanted, available, accepted, offered)
+    s.load_w, s.sun_w = load, sun
+    trade = accepted[:, 3] - accepted[:, 2]
+    given = np.where(interval.failed, 0, trade)
+    power = battery.deliver(p.battery, s, given, interval.tick_hours)
 
     meters["load_w"], meters["generation_w"], meters["battery_w"] = load, sun, power
     meters["delivered_w"] = sun - load + power
@@ -109,4 +127,47 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     meters["curtailed_w"] = available - sun
     meters["cost_micro"] = battery.wear_micro(p.battery, power, interval.tick_hours)
     meters["stored_mwh"] = s.stored_mwh.copy()
+    if interval.physical:
+        up, down = battery.headroom(p.battery, s, interval.tick_hours)
+        meters["up_w"] = np.where(interval.failed, 0, up)
+        meters["down_w"] = np.where(interval.failed, 0, down)
+        sudden = battery.lost_w(p.battery, s, trade, interval)
+        if interval.struck is not None:
+            _, unhurt = _load_and_sun(wanted, shining, accepted, offered)
+            sudden -= np.where(interval.struck, unhurt, 0)
+        if interval.load_jump is not None:
+            before = _load_w(p, interval, interval.load_jump)
+            sudden += _load_and_sun(before, available, accepted, offered)[0] - load
+        meters["sudden_w"] = sudden
     return Meters(**meters)
+
+
+def _load_w(p: Parameters, interval: Interval, without: Float | float) -> Int:
+    """The load as it really is, `without` a part of its series, watts, (n,)."""
+    load = p.load_mw * (interval.actual["load"] - without)
+    return watts(noisy(load, p.load_noise, interval.uniforms[:, 0]))
+
+
+def _load_and_sun(
+    wanted_w: Int, available_w: Int, accepted_w: Int, offered_w: Int
+) -> tuple[Int, Int]:
+    """Load that is served and sun that is used under what was accepted, int64 (n,) each."""
+    rationed = accepted_w[:, 0] < offered_w[:, 0]
+    load = np.where(rationed, np.minimum(wanted_w, available_w + accepted_w[:, 0]), wanted_w)
+    capped = accepted_w[:, 1] < offered_w[:, 1]
+    sun = np.where(capped, np.minimum(available_w, load + accepted_w[:, 1]), available_w)
+    return load, sun
+
+
+def respond(
+    p: Parameters, s: State, response: Response, hours: float, carbon: float
+) -> tuple[Int, Int]:
+    """The battery ran at what was activated; wear and no emissions, (n,) each.
+
+    What is shed is the load's and what is held back is the sun's as far as they reach, then the
+    battery's.
+    """
+    shed = np.maximum(response.shed_w - s.load_w, 0)
+    held_back = np.maximum(response.held_back_w - s.sun_w, 0)
+    change = response.activated_w + shed - held_back
+    return battery.respond(p.battery, s, change, hours), np.zeros_like(change)

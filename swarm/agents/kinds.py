@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from swarm.agents import consumer, ev, generator, home, solar, storage, wind
+from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View
-from swarm.messages import Float, Int, Meters
+from swarm.messages import Float, Int, Meters, Response
 from swarm.scenario.roster import Roster
 
 
@@ -21,6 +22,10 @@ class Kind(Protocol):
     @property
     def SIDES(self) -> tuple[int, ...]:
         """Side of each order slot, `SELL` or `BUY`."""
+
+    @property
+    def FLEXIBLE(self) -> bool:
+        """True: trades and responds at will; the action of zeros then means that it does not."""
 
     def build(self, roster: Roster) -> Any:
         """Parameters as arrays, from the assets of the roster."""
@@ -40,8 +45,25 @@ class Kind(Protocol):
     def offer(self, p: Any, s: Any, view: View, action: Float) -> tuple[Float, Int]:
         """Prices per MWh and quantities in watts of the order slots, (n, len(SIDES)) each."""
 
+    def reserve(
+        self, p: Any, s: Any, view: View, price: Float, quantity: Int
+    ) -> ReserveShape | None:
+        """Reserve beside what `offer` just gave; None: nobody has any."""
+
     def deliver(self, p: Any, s: Any, interval: Interval) -> Meters:
-        """Run the devices through one interval and meter what they did."""
+        """Run the devices through one interval and meter what they did.
+
+        Where `interval.physical`, headroom and sudden changes too.
+        """
+
+    def respond(
+        self, p: Any, s: Any, response: Response, hours: float, carbon: float
+    ) -> tuple[Int, Int]:
+        """Correct the state for what the operator drew in the interval last delivered.
+
+        Returns:
+            Cost (micro-currency) and emissions (g) of it, int64 (n,) each.
+        """
 
 
 KINDS: Mapping[str, Kind] = {

@@ -7,14 +7,15 @@ class with the methods of `Policy` and name it `--policy package.module:Class`.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+import numpy as np
 
 from swarm.agents.view import View
 from swarm.errors import UsageError, nearest
 from swarm.messages import Float, Int
-
-BUILT_IN = ("heuristic", "random")
 
 
 @dataclass(frozen=True)
@@ -77,21 +78,49 @@ class Random:
         """Learns nothing."""
 
 
+class Passive:
+    """Flexible kinds neither trade at will nor respond: what a market without a swarm does.
+
+    Load, surplus sun, urgent charging of vehicles and catch-ups that are due go on; kinds that are
+    not flexible follow their heuristic.
+    """
+
+    traits = Traits(stochastic=False, needs_training=False, has_memory=False)
+
+    def __init__(self, kind: Any, parameters: Any) -> None:
+        self._kind, self._parameters = kind, parameters
+
+    def act(self, state: Any, view: View) -> Float:
+        """Zeros, or the kind's `heuristic`."""
+        if self._kind.FLEXIBLE:
+            return np.zeros((len(view.standing), len(self._kind.ACTION)))
+        action: Float = self._kind.heuristic(self._parameters, state, view)
+        return action
+
+    def settle(self, tick: int, profit_micro: Int) -> None:
+        """Learns nothing."""
+
+
+BUILT_IN: Mapping[str, type[Policy]] = {
+    "heuristic": Heuristic,
+    "random": Random,
+    "passive": Passive,
+}
+
+
 def load_policy(name: str) -> type[Policy]:
-    """The policy class called `heuristic`, `random` or `package.module:Class`.
+    """The policy class called by a name in `BUILT_IN` or `package.module:Class`.
 
     Raises:
         UsageError: where there is no such policy, it cannot be imported or lacks a method.
     """
-    if name == "heuristic":
-        return Heuristic
-    if name == "random":
-        return Random
+    if name in BUILT_IN:
+        return BUILT_IN[name]
     module_name, _, class_name = name.partition(":")
     if not module_name or not class_name:
         raise UsageError(
             f"--policy {name!r}: no such policy{nearest(name, BUILT_IN)}; "
-            "give heuristic, random or package.module:Class"
+            f"give {', '.join(BUILT_IN)} or package.module:Class"
         )
     try:
         module = importlib.import_module(module_name)

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.reserve import ReserveShape, by_direction, expected_price, split
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
-from swarm.messages import Float, Int, Meters, no_meters
+from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
 
 ACTION = ("offer_price_per_mwh",)
 SIDES = (SELL,)
+FLEXIBLE = False
 
 
 @dataclass(frozen=True)
@@ -65,16 +67,48 @@ def offer(p: Parameters, s: State, view: View, action: Float) -> tuple[Float, In
     return np.minimum(action, 0.0), quantity[:, None]
 
 
+def reserve(
+    p: Parameters, s: State, view: View, price: Float, quantity: Int
+) -> ReserveShape | None:
+    """Downwards what it offers, where it expects to sell all of it; nothing upwards.
+
+    Room downwards is there only if the energy is sold, so the offer is a bet on the price. Holding
+    it costs nothing; what is not generated is worth its offer price.
+    """
+    asked = view.signal.reserve_w
+    sells = np.where(expected_price(view.signal) > price[:, 0], quantity[:, 0], 0)
+    nothing = np.zeros_like(sells)
+    return ReserveShape(
+        quantity=split(nothing, sells, asked),
+        price=np.zeros((len(sells), len(asked))),
+        energy_price=by_direction(price[:, 0], price[:, 0]),
+        spare=np.column_stack([nothing, sells]),
+    )
+
+
 def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     """Generate what the weather gives, capped where the offer was accepted in part."""
     meters = no_meters(len(p.capacity_mw))
-    available = watts(p.capacity_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
-    available[interval.failed] = 0
+    blowing = watts(p.capacity_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
+    available = np.where(interval.failed, 0, blowing)
     meters["delivered_w"] = run(available, interval.accepted_w[:, 0], interval.offered_w[:, 0])
     meters["generation_w"] = meters["delivered_w"]
     meters["available_w"] = available
     meters["curtailed_w"] = available - meters["delivered_w"]
+    if interval.physical:
+        meters["up_w"], meters["down_w"] = meters["curtailed_w"], meters["generation_w"]
+        if interval.struck is not None:
+            unhurt = run(blowing, interval.accepted_w[:, 0], interval.offered_w[:, 0])
+            meters["sudden_w"] = np.where(interval.struck, -unhurt, 0)
     return Meters(**meters)
+
+
+def respond(
+    p: Parameters, s: State, response: Response, hours: float, carbon: float
+) -> tuple[Int, Int]:
+    """Weather costs nothing and is not stored: no cost and no emissions, (n,) each."""
+    nothing = np.zeros(len(p.capacity_mw), dtype=np.int64)
+    return nothing, nothing
 
 
 def run(available_w: Int, accepted_w: Int, offered_w: Int) -> Int:

@@ -18,8 +18,10 @@ class View:
         tick_hours: length of the tick.
         hour_of_day: local clock at the start of the tick, 0..24.
         forecast: expected value of each of the shard's own series in the coming interval, (n,).
-        standing: bool (n,), planned maintenance: may not offer.
+        standing: bool (n,), planned maintenance or an outage known of: may not offer.
         uniforms: (n, 4), the policy's own randomness for this tick.
+        full_containment_pu: deviation of the frequency at which containment reserve is fully
+            active, as a share of nominal.
     """
 
     signal: Signal
@@ -28,6 +30,12 @@ class View:
     forecast: dict[str, Float]
     standing: np.ndarray
     uniforms: Float
+    full_containment_pu: float = 0.004
+
+    @property
+    def emergency(self) -> bool:
+        """The emergency protocol is active: nobody adds load that can wait."""
+        return self.signal.emergency
 
 
 @dataclass(frozen=True)
@@ -44,6 +52,10 @@ class Interval:
         failed: bool (n,), an outage event or planned maintenance holds the unit.
         carbon_price_per_tonne: CO2 price.
         uniforms: (n, 4), nature's randomness for this tick.
+        physical: the run has a grid: headroom and sudden changes are metered.
+        struck: bool (n,), an outage event begins in this interval; None: nobody is struck.
+        load_jump: (n,), part of the load series that comes at once at the interval's start because
+            a load step begins (or ends: negative where it was a rise); None: nothing.
     """
 
     tick: int
@@ -55,6 +67,9 @@ class Interval:
     failed: np.ndarray
     carbon_price_per_tonne: float
     uniforms: Float
+    physical: bool = False
+    struck: np.ndarray | None = None
+    load_jump: Float | None = None
 
 
 def watts(power_mw: Float) -> Int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from swarm.agents.variable import (
     ACTION,
+    FLEXIBLE,
     SIDES,
     Parameters,
     State,
@@ -12,12 +13,15 @@ from swarm.agents.variable import (
     heuristic,
     offer,
     random,
+    reserve,
+    respond,
     series,
     start,
 )
 
 __all__ = [
     "ACTION",
+    "FLEXIBLE",
     "SIDES",
     "Parameters",
     "State",
@@ -26,6 +30,8 @@ __all__ = [
     "heuristic",
     "offer",
     "random",
+    "reserve",
+    "respond",
     "series",
     "start",
 ]

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from swarm.grid.operator import Operated
+    from swarm.grid.balance import Operated
     from swarm.market.auctioneer import Cleared
     from swarm.scenario.schema import Scenario
 

@@ -124,7 +124,7 @@ class PriceForecast:
             if now == 0:
                 return spec.outside_price_before_per_mwh
             hour = hour - 24 if 0 <= hour - 24 < now else now - 1
-        return _at(spec.outside_price_per_mwh, hour)
+        return at_hour(spec.outside_price_per_mwh, hour)
 
     def _price(self, hour: int, outside: float, cap: float, carbon: float, short: float) -> float:
         key = (hour, outside, cap, carbon, short)
@@ -138,8 +138,8 @@ class PriceForecast:
         imports = outside + spec.import_premium_per_mwh
         exports = outside - spec.export_discount_per_mwh
         price = np.concatenate([cost, [min(0.0, cap), imports, cap, exports - 0.001]])
-        demand = _at(spec.demand_mw, hour) * (1 + RESERVE_SHARE) + short
-        free = _at(spec.free_supply_mw, hour)
+        demand = at_hour(spec.demand_mw, hour) * (1 + RESERVE_SHARE) + short
+        free = at_hour(spec.free_supply_mw, hour)
         traded = [free, spec.import_limit_mw, demand, spec.export_limit_mw]
         side = np.concatenate([np.full(len(cost) + 2, SELL), [BUY, BUY]])
         book = OrderBook.from_mw(
@@ -155,7 +155,7 @@ class PriceForecast:
         return cleared.price / 1000
 
 
-def _at(hourly: Float, hour: int) -> float:
+def at_hour(hourly: Float, hour: int) -> float:
     """The value of an hour; past the end the same hour of the last day there is stands for it."""
     while hour >= len(hourly):
         hour -= 24

@@ -1,21 +1,42 @@
-"""The grid operator: the balance of every interval, and the signal for the next.
+"""The grid operator: runs the grid through every interval, and makes the signal for the next.
 
-The balance is of megawatts: what agents inject, plus what flows in from outside within limits,
-meets what they draw. A deficit beyond the import limit is load not served, a surplus beyond the
-export limit is spilled.
+It is an agent in the shape of the others: what it knows is an `OperatorView`, its policy chooses
+how much reserve to ask for and how hard secondary control pulls (`swarm.grid.policy`), and the
+physics hold whatever the policy says (`swarm.grid.physics`). Without a `grid` section there are no
+physics: megawatts are balanced, a deficit beyond the import limit is load not served, a surplus
+beyond the export limit is spilled.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import msgspec
 import numpy as np
 
+from swarm.grid.balance import Balance, Event, Operated, Trace
+from swarm.grid.books import balance_of
+from swarm.grid.devices import BATTERY_KINDS
 from swarm.grid.forecast import PriceForecast
+from swarm.grid.outlook import Outlook
+from swarm.grid.physics import Happened, Physics, PhysicsSpec
+from swarm.grid.policy import POLICIES, levels, observe
+from swarm.market.auctioneer import Cleared
 from swarm.market.outside import Connection
-from swarm.messages import FORECAST_HOURS, Float, Signal, StepReply
+from swarm.messages import (
+    FORECAST_HOURS,
+    NO_RESERVE,
+    Alert,
+    Drawn,
+    Float,
+    Int,
+    Meters,
+    Signal,
+    StepReply,
+    in_global_order,
+)
 
 
 @dataclass(frozen=True)
@@ -23,105 +44,160 @@ class OperatorSpec:
     """All an operator is made from.
 
     Attributes:
+        seed: the run's seed.
         ticks: length of the run.
         tick_minutes: length of a tick.
+        start_hour: local hour at which tick 0 starts.
         price_floor: per MWh.
         price_cap: float64 (ticks,), per MWh.
         carbon_price_per_tonne: float64 (ticks,).
         outside: the connection outside.
         forecast: the price forecaster.
         condenser_inertia_kws: kinetic energy that always runs.
+        physics: None: a balance of megawatts.
+        policy: a name in `swarm.grid.policy.POLICIES`.
+        host_agents: global agent indices of each host, in the order of its meters.
     """
 
+    seed: int
     ticks: int
     tick_minutes: int
+    start_hour: float
     price_floor: float
     price_cap: Float
     carbon_price_per_tonne: Float
     outside: Connection
     forecast: PriceForecast
     condenser_inertia_kws: int
-
-
-class Balance(msgspec.Struct, array_like=True, frozen=True):
-    """Watts over one interval; in every tick
-
-    generation + discharge + import + shed == load + charge + export + spilled.
-    """
-
-    tick: int
-    generation_w: int
-    discharge_w: int
-    load_w: int
-    charge_w: int
-    import_w: int
-    export_w: int
-    shed_w: int
-    """Load the operator could not balance."""
-    spilled_w: int
-    unserved_w: int
-    """Load without a contract, and load shed."""
-    curtailed_w: int
-    inertia_kws: int
-
-
-class Operated(msgspec.Struct, array_like=True, frozen=True):
-    """What the operator says after a tick: the balance of the last, the signal for the next."""
-
-    balance: Balance | None
-    signal: Signal
+    physics: PhysicsSpec | None = None
+    policy: str = "heuristic"
+    host_agents: tuple[Int, ...] = ()
 
 
 class Operator:
-    """Balances and signals; remembers one day of hourly prices."""
+    """Operates intervals in order; remembers a day of prices and the state of the grid."""
 
     def __init__(self, spec: OperatorSpec) -> None:
         self.spec = spec
         self._prices: list[float] = []
         self._short_w: list[int] = []
+        self._asked_w = NO_RESERVE
+        self._gain = 1.0
+        self._alerted = False
+        self._physics = None if spec.physics is None else Physics(spec.physics)
+        self._policy = POLICIES[spec.policy]()
+        if spec.physics is not None:
+            self._outlook = Outlook(
+                seed=spec.seed,
+                tick_minutes=spec.tick_minutes,
+                start_hour=spec.start_hour,
+                nominal_hz=spec.physics.nominal_hz,
+                forecast=spec.forecast,
+                sizes_w=spec.physics.reserve_sizes_w,
+            )
+            self._batteries = spec.physics.devices.of(BATTERY_KINDS)
 
-    def operate(self, tick: int, last_price: float, replies: Sequence[StepReply]) -> Operated:
-        """Balance `tick - 1` on its meters and make the signal for `tick + 1`.
+    def operate(
+        self, tick: int, last: Cleared | None, replies: Sequence[StepReply]
+    ) -> tuple[Operated, Drawn]:
+        """Run the grid through `tick - 1` and make the signal for `tick + 1`.
 
         Args:
             tick: the tick being cleared; -1 before the first, for the first signal.
-            last_price: clearing price of `tick - 1` per MWh, NaN where nothing traded.
+            last: the clearing of `tick - 1`; None before the first.
             replies: answers of all hosts to the step of `tick`.
-        """
-        if tick > 0:
-            self._prices.append(last_price)
-            del self._prices[: -self._ticks_a_day]
-        balance = self._balance(tick - 1, replies)
-        if balance is not None:
-            self._short_w.append(balance.unserved_w)
-            del self._short_w[: -max(1, 60 // self.spec.tick_minutes)]
-        return Operated(balance, self._signal(tick + 1))
 
-    def _balance(self, tick: int, replies: Sequence[StepReply]) -> Balance | None:
+        Returns:
+            What everybody is told, and what the market is told before it clears `tick`.
+        """
+        if last is not None:
+            self._prices.append(nan if last.price_milli is None else last.price_milli / 1000)
+            del self._prices[: -self._ticks_a_day]
+        asked, connected = self._asked_w, self._trades(tick)
+        if not 0 < tick <= self.spec.ticks:
+            operated = self._next(tick, last, None, None)
+            return operated, Drawn(tick, asked, connected, 0, 0, None)
+        if self._physics is None:
+            balance, happened, meters = self._balance(tick - 1, replies), None, None
+        else:
+            assert last is not None
+            parts = [reply.meters for reply in replies if reply.meters is not None]
+            meters = in_global_order(parts, self.spec.host_agents)
+            happened = self._physics.run(tick - 1, meters, last.imported_w, self._gain)
+            balance = balance_of(
+                tick - 1,
+                happened,
+                meters,
+                self._physics.spec.devices,
+                self.spec.condenser_inertia_kws,
+            )
+            self._outlook.remember(balance, meters)
+        self._short_w.append(balance.unserved_w)
+        del self._short_w[: -max(1, 60 // self.spec.tick_minutes)]
+        operated = self._next(tick, last, balance, meters)
+        drawn = Drawn(
+            tick=tick,
+            reserve_w=asked,
+            connected=connected,
+            flow_w=balance.import_w - balance.export_w,
+            losses_w=balance.losses_w,
+            response=None if happened is None else happened.drawn,
+        )
+        return (operated if happened is None else _told(operated, tick - 1, happened)), drawn
+
+    def _next(
+        self, tick: int, last: Cleared | None, balance: Balance | None, meters: Meters | None
+    ) -> Operated:
+        """The signal for `tick + 1`, with the policy's decisions in it."""
+        signal = self._signal(tick + 1)
+        if self._physics is None or not signal.accepting:
+            return Operated(balance, msgspec.structs.replace(signal, emergency=self._alerted))
+        emergency = self._physics.emergency
+        if balance is not None:
+            signal = msgspec.structs.replace(
+                signal,
+                frequency_hz=balance.frequency_end_hz,
+                voltage_pu=(balance.voltage_min_pu, balance.voltage_max_pu),
+                emergency=emergency,
+            )
+        limits = self.spec.outside.limits_w if self._trades(tick + 1) else (0, 0)
+        view = self._outlook.view(tick + 1, signal, last, balance, meters, limits, self._batteries)
+        reserve, self._gain = levels(self._policy.act(observe(view), view))
+        containment, restoration = (
+            round(reserve * size) for size in self._physics.spec.reserve_sizes_w
+        )
+        self._asked_w = (containment, containment, restoration, restoration)
+        alert = Alert(tick + 1, emergency) if emergency != self._alerted else None
+        self._alerted = emergency
+        return Operated(balance, msgspec.structs.replace(signal, reserve_w=self._asked_w), alert)
+
+    def _trades(self, tick: int) -> bool:
+        """Whether the connection may trade in `tick`: its loss is known one tick later."""
+        lost = () if self.spec.physics is None else self.spec.physics.lost
+        return not any(first < tick < stop for first, stop in lost)
+
+    def _balance(self, tick: int, replies: Sequence[StepReply]) -> Balance:
+        """The balance of megawatts of `tick`."""
         meters = [reply.meters for reply in replies if reply.meters is not None]
-        if tick < 0 or tick >= self.spec.ticks:
-            return None
         # Integer sums: their order, and so the packing, cannot matter.
         total = {
             name: sum(int(getattr(part, name).sum()) for part in meters)
             for name in ("generation_w", "load_w", "delivered_w", "unserved_w", "curtailed_w")
         }
-        discharge = sum(int(np.maximum(part.battery_w, 0).sum()) for part in meters)
-        charge = sum(int(np.maximum(-part.battery_w, 0).sum()) for part in meters)
         flow = self.spec.outside.flow_w(total["delivered_w"])
         surplus = total["delivered_w"] + flow
-        shed, spilled = max(0, -surplus), max(0, surplus)
+        shed = max(0, -surplus)
         running = sum(int(part.inertia_kws.sum()) for part in meters)
         return Balance(
             tick=tick,
             generation_w=total["generation_w"],
-            discharge_w=discharge,
+            discharge_w=sum(int(np.maximum(part.battery_w, 0).sum()) for part in meters),
             load_w=total["load_w"],
-            charge_w=charge,
+            charge_w=sum(int(np.maximum(-part.battery_w, 0).sum()) for part in meters),
             import_w=max(0, flow),
             export_w=max(0, -flow),
             shed_w=shed,
-            spilled_w=spilled,
+            spilled_w=max(0, surplus),
             unserved_w=total["unserved_w"] + shed,
             curtailed_w=total["curtailed_w"],
             inertia_kws=running + self.spec.condenser_inertia_kws,
@@ -163,3 +239,20 @@ class Operator:
             if len(known):
                 hourly[hour] = known.mean()
         return hourly
+
+
+def _told(operated: Operated, tick: int, happened: Happened) -> Operated:
+    """With the events and curves of the interval."""
+    result = happened.frequency
+    events = tuple(
+        Event(tick, event.second, event.step, event.power_w, event.frequency_hz)
+        for event in result.events
+    )
+    trace = Trace(result.trace_s, result.trace_hz) if len(result.trace_s) else None
+    return msgspec.structs.replace(
+        operated,
+        events=events,
+        trace=trace,
+        voltages=happened.voltages,
+        response_s=result.response_s,
+    )

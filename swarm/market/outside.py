@@ -35,6 +35,11 @@ class Connection:
         """An island: no limits above zero."""
         return cls(0, 0, np.zeros(ticks), 0.0, 0.0, 0)
 
+    @property
+    def limits_w(self) -> tuple[int, int]:
+        """Most power in and most power out."""
+        return self.import_limit_w, self.export_limit_w
+
     def prices_milli(self, tick: int) -> tuple[int, int]:
         """Import and export price at `tick`, milli-currency per MWh.
 

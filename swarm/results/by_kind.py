@@ -8,15 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.market.auctioneer import TickRecord
-from swarm.messages import FLOAT_METERS, METER_COLUMNS, Float, Int
+from swarm.messages import FLOAT_METERS, METER_COLUMNS, RESERVE_PRODUCTS, Float, Int
 from swarm.scenario.roster import Roster
 
+RESPONSE_FIELDS = ("activated_w", "shed_w", "held_back_w")
+HELD_FIELDS = tuple(f"{product}_w" for product in RESERVE_PRODUCTS)
+UNWRITTEN_METERS = ("up_w", "down_w", "sudden_w", *HELD_FIELDS)
+"""Meters that only operator and market need; what was held of reserve is written with a grid."""
+WRITTEN_METERS = tuple(name for name in METER_COLUMNS if name not in UNWRITTEN_METERS)
 SUMMED_METERS = tuple(
-    name for name in METER_COLUMNS if name not in (*FLOAT_METERS, "marginal_cost_milli")
+    name for name in WRITTEN_METERS if name not in (*FLOAT_METERS, "marginal_cost_milli")
 )
 POSITIVE_PARTS = ("discharge_w", "charge_w", "reduced_w")
 """What agents of a kind discharge, charge and put off; it does not cancel between them."""
-INT_COLUMNS = ("contract_w", "received_micro", *SUMMED_METERS, *POSITIVE_PARTS)
+INT_COLUMNS = (
+    *("contract_w", "received_micro", *SUMMED_METERS, *POSITIVE_PARTS),
+    *(RESPONSE_FIELDS),
+)
 FLOAT_COLUMNS = FLOAT_METERS
 
 
@@ -52,6 +60,11 @@ def sum_by_kind(record: TickRecord, first: Int) -> KindSums:
         np.maximum(meters.battery_w, 0),
         np.maximum(-meters.battery_w, 0),
         np.maximum(meters.shifted_w, 0),
+    ]
+    response = record.response
+    columns += [
+        np.zeros_like(record.contract_w) if response is None else getattr(response, name)
+        for name in RESPONSE_FIELDS
     ]
     floats = [getattr(meters, name) for name in FLOAT_COLUMNS]
     return KindSums(

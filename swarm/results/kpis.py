@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Operated
 from swarm.market.auctioneer import TickRecord
 from swarm.results.by_kind import FLOAT_COLUMNS, INT_COLUMNS, KindSums
+from swarm.results.grid_kpis import GRID_DEFINITIONS, GridTotals
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 
@@ -61,8 +62,9 @@ DEFINITIONS: dict[str, str] = {
     "cost_by_kind": "True cost of the agents of a kind.",
     "profit_by_kind": "received_by_kind - cost_by_kind. A load's profit is negative: the value of "
     "its consumption is not counted.",
-    "energy_mwh_by_kind": "Generation, load, charge and discharge at the meter, and energy stored "
-    "at the end.",
+    "energy_mwh_by_kind": "Generation, load, charge and discharge at the meter as scheduled, energy "
+    "stored at the end, and what the operator drew: activated (net, up positive), shed, held back.",
+    **GRID_DEFINITIONS,
     "herfindahl_index": "Sum of squared market shares in percent, 0 to 10,000, of the energy sold: "
     "net contracts to inject, each agent and the connection outside a supplier of its own; null "
     "where nothing was sold (U.S. DoJ and FTC, Merger Guidelines, 2023, section 2.1).",
@@ -75,7 +77,10 @@ DEFINITIONS: dict[str, str] = {
 }
 """What each entry of `metrics.json` is. Energy is power times the length of a tick."""
 
-_RECORD_SUMS = ("volume_w", "outside_micro", "operator_micro", "rounding_micro")
+_RECORD_SUMS = (
+    *("volume_w", "outside_micro", "operator_micro", "rounding_micro"),
+    *("availability_micro", "activation_micro", "reserve_penalty_micro"),
+)
 _BALANCE_SUMS = (
     "generation_w",
     "import_w",
@@ -93,6 +98,7 @@ class Totals:
     def __init__(self, scenario: Scenario, rosters: Sequence[Roster]) -> None:
         self.agents = sum(len(roster) for roster in rosters)
         self.ticks = 0
+        self.grid = GridTotals(scenario)
         self.sums: Counter[str] = Counter()
         """Python ints: `_RECORD_SUMS`, `_BALANCE_SUMS` and what `add` names."""
         self.prices_milli: tuple[int, int] | None = None
@@ -113,9 +119,12 @@ class Totals:
                 self._generators = slice(roster.first, roster.first + len(roster))
                 self._renewable = roster.column("renewable").astype(bool)
 
-    def add(self, record: TickRecord, balance: Balance, kinds: KindSums) -> None:
+    def add(self, record: TickRecord, operated: Operated, kinds: KindSums) -> None:
         """Take one tick."""
+        balance = operated.balance
+        assert balance is not None
         self.ticks += 1
+        self.grid.add(record, operated)
         for name in _RECORD_SUMS:
             self.sums[name] += getattr(record, name)
         for name in _BALANCE_SUMS:
@@ -193,7 +202,12 @@ def metrics(totals: Totals, scenario: Scenario, rosters: Sequence[Roster]) -> di
         "spilled_mwh": mwh("spilled_w"),
         "curtailed_mwh": mwh("curtailed_w"),
         "renewable_share": _renewable_share(
-            totals, scenario, dict(zip(kinds, rows["generation_w"], strict=True))
+            totals,
+            scenario,
+            {
+                kind: rows["generation_w"][index] - rows["held_back_w"][index]
+                for index, kind in enumerate(kinds)
+            },
         ),
         "emissions_tonnes": _emissions_tonnes(sum(rows["emissions_g"]), mwh("import_w"), scenario),
         "imports_mwh": mwh("import_w"),
@@ -217,9 +231,13 @@ def metrics(totals: Totals, scenario: Scenario, rosters: Sequence[Roster]) -> di
                 "charge": _mwh(rows["charge_w"][index], minutes),
                 "discharge": _mwh(rows["discharge_w"][index], minutes),
                 "stored_at_end": end["stored_mwh"][index],
+                "activated": _mwh(rows["activated_w"][index], minutes),
+                "shed": _mwh(rows["shed_w"][index], minutes),
+                "held_back": _mwh(rows["held_back_w"][index], minutes),
             }
             for index, kind in enumerate(kinds)
         },
+        **totals.grid.metrics(),
         "herfindahl_index": herfindahl_index(totals.sold_w.tolist()),
         "price_cost_markup": _ratio(totals.markup_weighted, sums["markup_volume_w"]),
     }

@@ -4,6 +4,10 @@
 |---|---|---|
 | market | tick | `TickRecord` |
 | grid | tick | `Balance` |
+| events | event inside an interval, where the scenario has a grid | `swarm.grid.balance.Event` |
+| trace | sample of frequency in a disturbed interval, likewise | `Trace` |
+| buses | tick and bus, where there is a feeder | `Voltages` |
+| lines | tick and line, likewise | `Voltages` |
 | kinds | tick and kind | sums over all agents of the kind, see `by_kind` |
 | agents | tick and agent, or sampled agent | `TickRecord`, `Meters` |
 | registry | agent | id, fleet, kind, and its `parameters` as JSON with sorted keys |
@@ -11,8 +15,10 @@
 
 `agent` is the global index (int32) that joins `agents` and `orders` with `registry`; in `orders`
 the index after the last agent is the connection outside. Power is in whole watts, money in
-millionths (`_micro`) of the scenario's currency, prices in thousandths (`_milli_per_mwh`): the
-market's own grid, so nothing is rounded. A price is null where nothing traded. The schema's
+millionths (`_micro`) of the scenario's currency, prices in thousandths (`_milli_per_mwh`, of
+reserve `_milli_per_mw_h`): the market's own grid, so nothing is rounded. `delivered_w` and the
+other meters of an agent are its schedule as it ran; what flowed at its meter in the end is
+`delivered_w + activated_w + shed_w - held_back_w`. A price is null where nothing traded. The schema's
 metadata give `currency`, `tick_minutes` and `start`, the local time at which tick 0 starts.
 """
 
@@ -26,14 +32,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Balance, Event, Trace, Voltages
 from swarm.market.auctioneer import TickRecord
-from swarm.messages import FLOAT_METERS, METER_COLUMNS
-from swarm.results.by_kind import FLOAT_COLUMNS, INT_COLUMNS
+from swarm.messages import FLOAT_METERS, RESERVE_PRODUCTS
+from swarm.results.by_kind import (
+    FLOAT_COLUMNS,
+    HELD_FIELDS,
+    INT_COLUMNS,
+    RESPONSE_FIELDS,
+    WRITTEN_METERS,
+)
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 
-TABLES = ("market", "grid", "kinds", "agents", "registry", "orders")
+TABLES = (
+    *("market", "grid", "kinds", "agents", "registry", "orders"),
+    *("events", "trace", "buses", "lines"),
+)
 ROWS_PER_GROUP = 100_000
 TICKS_PER_GROUP = 2016
 """Most ticks of a row group: a week of five minutes."""
@@ -55,13 +70,31 @@ MARKET_FIELDS = {
     "operator_micro": "operator_micro",
     "rounding_micro": "rounding_micro",
     "outside_micro": "outside_micro",
+    "availability_micro": "availability_micro",
+    "activation_micro": "activation_micro",
+    "reserve_penalty_micro": "reserve_penalty_micro",
 }
 """Field of `TickRecord` -> column of the market's table."""
+RESERVE_FIELDS = {
+    "reserve_asked_w": "{}_asked_w",
+    "reserve_bought_w": "{}_bought_w",
+    "reserve_price_milli": "{}_price_milli_per_mw_h",
+}
+"""Field of `TickRecord` with a value for each reserve product -> column for each."""
+PHYSICAL_COLUMNS = ("reserve_received_micro", *RESPONSE_FIELDS, *HELD_FIELDS)
+"""Columns of the agents' table where the scenario has a grid."""
 GRID_FIELDS: tuple[str, ...] = Balance.__struct_fields__
+BOOL_FIELDS = ("connected", "feeder_converged")
+FLOAT_FIELDS = tuple(
+    name for name in GRID_FIELDS if name.endswith(("_hz", "_hz_per_s", "_s", "_pu"))
+)
 METER_NAMES = {"marginal_cost_milli": "marginal_cost_milli_per_mwh"}
 """Column of `Meters` -> column of the agents' table, where they differ."""
 COLUMNS: dict[str, tuple[str, ...]] = {
-    "market": tuple(MARKET_FIELDS.values()),
+    "market": (
+        *MARKET_FIELDS.values(),
+        *(name.format(p) for name in RESERVE_FIELDS.values() for p in RESERVE_PRODUCTS),
+    ),
     "grid": GRID_FIELDS,
     "kinds": ("tick", "kind", "agents", *INT_COLUMNS, *FLOAT_COLUMNS),
     "agents": (
@@ -69,10 +102,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "agent",
         "contract_w",
         "received_micro",
-        *(METER_NAMES.get(name, name) for name in METER_COLUMNS),
+        *(METER_NAMES.get(name, name) for name in WRITTEN_METERS),
     ),
     "registry": ("agent", "id", "fleet", "kind", "in_agents_table", "parameters"),
     "orders": ("tick", "agent", "side", "price_milli_per_mwh", "quantity_w", "accepted_w"),
+    "events": Event.__struct_fields__,
+    "trace": ("tick", *Trace.__struct_fields__),
+    "buses": ("tick", "bus", "voltage_pu", "power_w", "reactive_var"),
+    "lines": ("tick", "line", "loading", "losses_w"),
 }
 """Columns of each table; int64 unless `_SPECIAL_TYPES` says otherwise."""
 _SPECIAL_TYPES = {
@@ -82,9 +119,20 @@ _SPECIAL_TYPES = {
     "side": pa.int8(),
     "welfare_per_h": pa.float64(),
     "in_agents_table": pa.bool_(),
-    **dict.fromkeys(("status", "kind", "id", "fleet", "parameters"), pa.string()),
+    **dict.fromkeys(
+        ("status", "kind", "id", "fleet", "parameters", "step", "bus", "line"), pa.string()
+    ),
     **dict.fromkeys(FLOAT_METERS, pa.float64()),
+    **dict.fromkeys(BOOL_FIELDS, pa.bool_()),
+    **dict.fromkeys(FLOAT_FIELDS, pa.float64()),
 }
+_FLOAT_COLUMNS = {
+    "events": ("second", "power_w", "frequency_hz"),
+    "trace": ("second", "frequency_hz"),
+    "buses": ("voltage_pu", "power_w", "reactive_var"),
+    "lines": ("loading", "losses_w"),
+}
+"""Columns that are float64 in one table only."""
 
 
 def schema_of(table: str, scenario: Scenario) -> pa.Schema:
@@ -94,7 +142,14 @@ def schema_of(table: str, scenario: Scenario) -> pa.Schema:
         "tick_minutes": str(scenario.tick_minutes),
         "start": scenario.start.isoformat(),
     }
-    fields = [(name, _SPECIAL_TYPES.get(name, pa.int64())) for name in COLUMNS[table]]
+    names = COLUMNS[table]
+    if table == "agents" and scenario.grid is not None:
+        names = (*names, *PHYSICAL_COLUMNS)
+    floats = _FLOAT_COLUMNS.get(table, ())
+    fields = [
+        (name, pa.float64() if name in floats else _SPECIAL_TYPES.get(name, pa.int64()))
+        for name in names
+    ]
     return pa.schema(fields, metadata=metadata)
 
 
@@ -105,7 +160,8 @@ def ticks_per_group(rows_per_tick: int) -> int:
 
 def market_row(record: TickRecord) -> tuple[Any, ...]:
     """The row of one tick in the market's table."""
-    return tuple(getattr(record, name) for name in MARKET_FIELDS)
+    of_products = (value for name in RESERVE_FIELDS for value in getattr(record, name))
+    return (*(getattr(record, name) for name in MARKET_FIELDS), *of_products)
 
 
 def grid_row(balance: Balance) -> tuple[Any, ...]:
@@ -113,11 +169,48 @@ def grid_row(balance: Balance) -> tuple[Any, ...]:
     return tuple(getattr(balance, name) for name in GRID_FIELDS)
 
 
-def agent_columns(record: TickRecord, agents: np.ndarray | None) -> list[np.ndarray]:
+def agent_columns(
+    record: TickRecord, agents: np.ndarray | None, physical: bool
+) -> list[np.ndarray]:
     """Columns of one tick in the agents' table from `contract_w` on; None takes all agents."""
     columns = [record.contract_w, record.received_micro]
-    columns += [getattr(record.meters, name) for name in METER_COLUMNS]
+    columns += [getattr(record.meters, name) for name in WRITTEN_METERS]
+    if physical:
+        none = np.zeros_like(record.contract_w)
+        paid = record.reserve_received_micro
+        columns.append(paid if len(paid) else none)
+        columns += [
+            none if record.response is None else getattr(record.response, name)
+            for name in RESPONSE_FIELDS
+        ]
+        columns += [getattr(record.meters, name) for name in HELD_FIELDS]
     return columns if agents is None else [column[agents] for column in columns]
+
+
+def event_columns(events: Sequence[Event]) -> list[Any]:
+    """Columns of the events of one tick, maybe of none."""
+    rows = [tuple(getattr(event, name) for name in Event.__struct_fields__) for event in events]
+    columns = list(zip(*rows, strict=True)) or [()] * len(Event.__struct_fields__)
+    return [np.array(column, dtype=object) for column in columns]
+
+
+def trace_columns(tick: int, trace: Trace | None) -> list[np.ndarray]:
+    """Columns of the frequency inside one tick, maybe of no sample."""
+    if trace is None:
+        return [np.zeros(0, dtype=np.int32), np.zeros(0), np.zeros(0)]
+    return [np.full(len(trace.second), tick, dtype=np.int32), trace.second, trace.frequency_hz]
+
+
+def bus_columns(tick: int, names: np.ndarray, state: Voltages) -> list[np.ndarray]:
+    """Columns of the buses of one tick; `names` in the order of the feeder."""
+    ticks = np.full(len(names), tick, dtype=np.int32)
+    return [ticks, names, state.voltage_pu, state.power_w, state.reactive_var]
+
+
+def line_columns(tick: int, names: np.ndarray, state: Voltages) -> list[np.ndarray]:
+    """Columns of the lines of one tick; `names` in the order of the feeder."""
+    ticks = np.full(len(names), tick, dtype=np.int32)
+    return [ticks, names, state.line_loading, state.line_losses_w]
 
 
 def table_of_rows(schema: pa.Schema, rows: Sequence[tuple[Any, ...]]) -> pa.Table:

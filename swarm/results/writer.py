@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Operated
+from swarm.grid.feeder_table import FeederTable
 from swarm.market.auctioneer import TickRecord
 from swarm.messages import Int
 from swarm.results import tables
@@ -28,6 +29,8 @@ from swarm.scenario.schema import Scenario
 
 FULL_AGENTS = 10_000
 """Most agents whose table is `full` where the scenario says `auto`."""
+TRACE_ROWS = 1000
+"""Samples of a disturbed interval; only sizes the parts of `trace`."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,11 @@ class ResultWriter:
     """A `swarm.loop.Sink`: writes tables, adds up metrics."""
 
     def __init__(
-        self, scenario: Scenario, rosters: tuple[Roster, ...], folder: Path | None
+        self,
+        scenario: Scenario,
+        rosters: tuple[Roster, ...],
+        folder: Path | None,
+        feeder: FeederTable | None = None,
     ) -> None:
         """Write the registry at once.
 
@@ -69,6 +76,7 @@ class ResultWriter:
             scenario: complete, with fleets that came from data.
             rosters: its agents by kind, in global order.
             folder: the run's folder; None keeps the parts in memory.
+            feeder: the feeder whose buses and lines are written; None: there is none.
 
         Raises:
             RunError: where the folder cannot be written; `write` and `finish` likewise.
@@ -92,6 +100,17 @@ class ResultWriter:
         if scenario.results.orders:
             rows = agents * tables.ORDERS_PER_AGENT
             self._parts["orders"] = self._part("orders", rows, tables.table_of_blocks)
+        if scenario.grid is not None:
+            self._parts["events"] = self._part("events", 1, tables.table_of_blocks)
+            self._parts["trace"] = self._part("trace", TRACE_ROWS, tables.table_of_blocks)
+        if feeder is not None:
+            self._buses = np.array(feeder.buses, dtype=object)
+            self._lines = np.array(
+                [f"{a}-{b}" for a, b in zip(feeder.line_from, feeder.line_to, strict=True)],
+                dtype=object,
+            )
+            self._parts["buses"] = self._part("buses", len(self._buses), tables.table_of_blocks)
+            self._parts["lines"] = self._part("lines", len(self._lines), tables.table_of_blocks)
         in_table = np.zeros(agents, dtype=bool)
         in_table[shown] = True
         schema = tables.schema_of("registry", scenario)
@@ -101,23 +120,33 @@ class ResultWriter:
         schema = tables.schema_of(table, self._scenario)
         return _Parts(table, schema, tables.ticks_per_group(rows_per_tick), build, self._store)
 
-    def write(self, record: TickRecord, balance: Balance) -> None:
+    def write(self, record: TickRecord, operated: Operated) -> None:
         """Take one settled tick; ticks come in order."""
+        balance = operated.balance
+        assert balance is not None
         kinds = sum_by_kind(record, self._first)
-        self._totals.add(record, balance, kinds)
+        self._totals.add(record, operated, kinds)
         parts, tick = self._parts, record.tick
         parts["market"].add(tables.market_row(record))
         parts["grid"].add(tables.grid_row(balance))
         ticks = np.full(len(self._kinds), tick)
         parts["kinds"].add([ticks, self._kinds, self._agents_of_kind, *kinds.ints, *kinds.floats])
         ticks = np.full(len(self._shown), tick, dtype=np.int32)
-        parts["agents"].add([ticks, self._shown, *tables.agent_columns(record, self._sample)])
+        physical = self._scenario.grid is not None
+        columns = tables.agent_columns(record, self._sample, physical)
+        parts["agents"].add([ticks, self._shown, *columns])
         if record.book is not None and "orders" in parts:
             book = record.book
             ticks = np.full(len(book.side), tick, dtype=np.int32)
             parts["orders"].add(
                 [ticks, book.agent, book.side, book.price, book.quantity, record.accepted_w]
             )
+        if physical:
+            parts["events"].add(tables.event_columns(operated.events))
+            parts["trace"].add(tables.trace_columns(tick, operated.trace))
+        if operated.voltages is not None:
+            parts["buses"].add(tables.bus_columns(tick, self._buses, operated.voltages))
+            parts["lines"].add(tables.line_columns(tick, self._lines, operated.voltages))
 
     def finish(self) -> Results:
         """Write the last parts and the checksums."""

@@ -3,6 +3,9 @@
 Small replies travel as bytes through the driver, which never decodes them; large ones as object
 references straight from host to market, where the driver's copy would cost more than the object
 store (measured: from about 100 KB a host). Task events are off: they cost a third of a tick.
+
+A host answers alerts in a thread of its own, the emergency lane, so that an alert overtakes a step
+that is under way. Steps stay one after the other: they have one thread between them.
 """
 
 from __future__ import annotations
@@ -14,24 +17,35 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from swarm.agents.shard import Host, ShardSpec
 from swarm.errors import RunError, SwarmError, UsageError
-from swarm.grid.operator import Operated, Operator, OperatorSpec
+from swarm.grid.balance import Operated
+from swarm.grid.operator import Operator, OperatorSpec
 from swarm.loop import Closed
 from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
-from swarm.messages import Notice, Signal, StepReply, decode, encode
+from swarm.messages import (
+    Acknowledgement,
+    Alert,
+    Drawn,
+    Notice,
+    Signal,
+    StepReply,
+    decode,
+    encode,
+)
 
 REFERENCE_FROM_AGENTS = 400
 """Agents per host from which replies travel as references: about 250 bytes an agent and tick."""
 ACTORS_PER_CPU = 4
 ACTOR_OPTIONS = {"num_cpus": 0.01, "max_restarts": 0, "max_task_retries": 0}
+EMERGENCY = "emergency"
 CONNECT_SECONDS = 5.0
 
 Started = Callable[[int, int], None]
@@ -53,6 +67,11 @@ class _HostActor:
         told = None if notice is None else decode(notice, Notice)
         return encode(self._host.step(decode(signal, Signal), told))
 
+    @ray.method(concurrency_group=EMERGENCY)  # type: ignore[untyped-decorator]
+    def alert(self, alert: bytes) -> bytes:
+        """See `Host.alert`; runs beside a step."""
+        return encode(self._host.alert(decode(alert, Alert)))
+
 
 class _MarketActor:
     """`Market` behind bytes: the clearing, the record, then one notice per host."""
@@ -60,10 +79,10 @@ class _MarketActor:
     def __init__(self, spec: MarketSpec) -> None:
         self._market = Market(spec)
 
-    def clear(self, tick: int, *replies: bytes) -> tuple[bytes, ...]:
+    def clear(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
         """See `Market.clear`."""
         cleared, record, notices = self._market.clear(
-            tick, [decode(reply, StepReply) for reply in replies]
+            tick, [decode(reply, StepReply) for reply in replies], decode(drawn, Drawn)
         )
         written = b"" if record is None else encode(record)
         return (encode(cleared), written, *(encode(notice) for notice in notices))
@@ -75,10 +94,12 @@ class _OperatorActor:
     def __init__(self, spec: OperatorSpec) -> None:
         self._operator = Operator(spec)
 
-    def operate(self, tick: int, last_price: float, *replies: bytes) -> bytes:
+    def operate(self, tick: int, last: bytes | None, *replies: bytes) -> tuple[bytes, bytes]:
         """See `Operator.operate`."""
+        cleared = None if last is None else decode(last, Cleared)
         decoded = [decode(reply, StepReply) for reply in replies]
-        return encode(self._operator.operate(tick, last_price, decoded))
+        operated, drawn = self._operator.operate(tick, cleared, decoded)
+        return encode(operated), encode(drawn)
 
 
 class Cluster:
@@ -148,6 +169,7 @@ class RayEngine:
 
     Attributes:
         placements: node id and process id of each host.
+        alert_seconds: wall-clock time of each alert, from the call to the last acknowledgement.
     """
 
     def __init__(
@@ -164,12 +186,14 @@ class RayEngine:
         end them all, however far this got.
         """
         self._names = [_describe(specs) for specs in hosts]
+        self._agents = [sum(len(spec.roster) for spec in specs) for specs in hosts]
         self._actors: list[Any] = []
         with _translated():
             self._market = _actor(_MarketActor).remote(market)
             self._operator = _actor(_OperatorActor).remote(operator)
             owner += [self._market, self._operator]
-            host = _actor(_HostActor, scheduling_strategy="SPREAD")
+            lanes = ray.remote(concurrency_groups={EMERGENCY: 1})
+            host = _actor(_HostActor, lanes, scheduling_strategy="SPREAD")
             for specs in hosts:
                 self._actors.append(host.remote(tuple(specs), sys.path))
                 owner.append(self._actors[-1])
@@ -177,11 +201,12 @@ class RayEngine:
         largest = max((len(agents) for agents in market.host_agents), default=0)
         self._by_reference = largest >= REFERENCE_FROM_AGENTS
         self._pending: list[Any] = []
+        self.alert_seconds: list[float] = []
 
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""
         with _translated():
-            operated: bytes = ray.get(self._operator.operate.remote(-1, np.nan))
+            operated: bytes = ray.get(self._operate(-1, None, ())[0])
         return decode(operated, Operated).signal
 
     def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
@@ -201,20 +226,43 @@ class RayEngine:
             replies: list[bytes] = ray.get(self._pending)
         return replies
 
-    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
-        """Clear `tick` and operate `tick - 1` at the same time."""
+    def close(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> Closed:
+        """Operate `tick - 1`, then clear `tick`; what the operator tells the market goes there."""
         parts = 2 + len(self._actors)
         with _translated(self._names, self._pending):
-            operating = self._operator.operate.remote(tick, last_price, *replies)
+            operating, drawn = self._operate(tick, last, replies)
             if self._by_reference:
-                cleared, record, *notices = self._market.clear.options(num_returns=parts).remote(
-                    tick, *replies
-                )
-                told: bytes = ray.get(cleared)
+                clear = self._market.clear.options(num_returns=parts)
+                cleared, record, *notices = clear.remote(tick, drawn, *replies)
+                operated, told = ray.get([operating, cleared])
             else:
-                told, record, *notices = ray.get(self._market.clear.remote(tick, *replies))
-            operated: bytes = ray.get(operating)
+                clearing = self._market.clear.remote(tick, drawn, *replies)
+                operated, (told, record, *notices) = ray.get([operating, clearing])
         return Closed(decode(told, Cleared), decode(operated, Operated), notices, record)
+
+    def _operate(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> list[Any]:
+        """References to what everybody and what the market is told."""
+        cleared = None if last is None else encode(last)
+        operate = self._operator.operate.options(num_returns=2)
+        told: list[Any] = operate.remote(tick, cleared, *replies)
+        return told
+
+    def alert(self, alert: Alert) -> None:
+        """Call every host on its emergency lane; returns when all have acknowledged.
+
+        Raises:
+            RunError: where a host is dead or acknowledges something else. No call is repeated.
+        """
+        begin = time.perf_counter()
+        data = encode(alert)
+        calls = [actor.alert.remote(data) for actor in self._actors]
+        with _translated(self._names, calls):
+            answers: list[bytes] = ray.get(calls)
+        for name, agents, answer in zip(self._names, self._agents, answers, strict=True):
+            acknowledged = decode(answer, Acknowledgement)
+            if acknowledged != Acknowledgement(alert.tick, agents):
+                raise RunError(f"the host of {name} answered {alert} with {acknowledged}")
+        self.alert_seconds.append(time.perf_counter() - begin)
 
     def fetch(self, record: Any) -> TickRecord:
         """The record behind a handle."""
@@ -237,8 +285,8 @@ def check(address: str | None) -> dict[str, Any]:
         cluster.close()
 
 
-def _actor(plain: type, **options: Any) -> Any:
-    remote = ray.remote(plain)
+def _actor(plain: type, lanes: Callable[[type], Any] = ray.remote, **options: Any) -> Any:
+    remote = lanes(plain)
     return remote.options(**ACTOR_OPTIONS, **options, enable_task_events=False)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from swarm.agents.shard import ShardSpec
 from swarm.errors import SwarmError, UsageError
-from swarm.grid.operator import Operated
+from swarm.grid.balance import Operated
 from swarm.loop import Engine, simulate
 from swarm.market.auctioneer import Cleared
 from swarm.results.folder import new_run_folder, write_json, write_text
@@ -166,7 +166,7 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Ru
             folder = new_run_folder(options.out, scenario.name, scenario.seed, resolved, now)
         with _recorded(folder, manifest, resolved):
             progress.begin(scenario, ready.agents)
-            writer = ResultWriter(scenario, ready.rosters, folder)
+            writer = ResultWriter(scenario, ready.rosters, folder, ready.feeder)
             engine = _engine(ready, hosts, cluster, progress, manifest)
             phases.seconds["start"] = time.perf_counter() - begin - phases.seconds["prepare"]
             timed = TimedEngine(engine, phases)
@@ -216,10 +216,10 @@ def _engine(
     progress: Progress,
     manifest: dict[str, Any],
 ) -> Engine:
-    market = pack(ready, hosts)
+    market, operator = pack(ready, hosts)
     if cluster is None:
-        return InlineEngine(market, ready.operator, hosts)
-    engine = cluster.engine(market, ready.operator, hosts, progress.starting)
+        return InlineEngine(market, operator, hosts)
+    engine = cluster.engine(market, operator, hosts, progress.starting)
     manifest["nodes"] = len({node for node, _ in engine.placements})
     return engine
 

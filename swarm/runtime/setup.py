@@ -12,11 +12,15 @@ from swarm.agents.policy import load_policy
 from swarm.agents.shard import Clock, Effect, ShardSpec, cut
 from swarm.errors import UsageError
 from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
+from swarm.grid.build import condenser_kws, physics_spec
+from swarm.grid.devices import FLEXIBLE_KINDS
+from swarm.grid.feeder_table import FeederTable
 from swarm.grid.operator import OperatorSpec
 from swarm.market.auctioneer import MarketSpec
 from swarm.market.outside import Connection
 from swarm.scenario.events import CloudFront, LoadStep, Maintenance, Outage, PriceSpike
 from swarm.scenario.fleets import rosters
+from swarm.scenario.grid import Reserves
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 from swarm.world.world import World
@@ -39,6 +43,12 @@ class Plan:
     rosters: tuple[Roster, ...]
 
     @property
+    def feeder(self) -> FeederTable | None:
+        """The feeder, where there is one."""
+        physics = self.operator.physics
+        return None if physics is None else physics.feeder
+
+    @property
     def agents(self) -> int:
         """Number of agents."""
         return sum(len(roster) for roster in self.rosters)
@@ -53,12 +63,15 @@ def plan(world: World, policy: str) -> Plan:
     load_policy(policy)
     scenario = world.scenario
     agents = rosters(scenario)
+    physics = physics_spec(scenario, agents)
     effects = _effects(scenario, agents)
     begin = scenario.start
     clock = Clock(scenario.tick_minutes, begin.hour + begin.minute / 60)
     shards = tuple(_shard(world, roster, clock, policy, effects) for roster in agents)
     outside = _connection(world)
+    reserves = (scenario.grid and scenario.grid.reserves) or Reserves()
     operator = OperatorSpec(
+        seed=scenario.seed,
         ticks=scenario.ticks,
         tick_minutes=scenario.tick_minutes,
         price_floor=scenario.market.price_floor,
@@ -66,9 +79,10 @@ def plan(world: World, policy: str) -> Plan:
         carbon_price_per_tonne=world.carbon_price,
         outside=outside,
         forecast=PriceForecast(_forecast(world, shards, outside)),
-        condenser_inertia_kws=round(
-            sum(c.rated_mva * c.inertia_s for c in scenario.condensers) * 1000
-        ),
+        condenser_inertia_kws=condenser_kws(scenario),
+        start_hour=clock.start_hour,
+        physics=physics,
+        host_agents=(),
     )
     market = MarketSpec(
         mechanism=scenario.market.mechanism,
@@ -80,6 +94,8 @@ def plan(world: World, policy: str) -> Plan:
         outside=outside,
         host_agents=(),
         keep_orders=scenario.results.orders,
+        reserve_price_cap_per_mw_h=reserves.price_cap_per_mw_h,
+        reserve_penalty_factor=reserves.penalty_factor,
     )
     return Plan(shards, market, operator, agents)
 
@@ -104,8 +120,22 @@ def _shard(
             ],
             dtype=np.int64,
         )
-    perfect = scenario.world.forecast == "perfect"
-    return ShardSpec(roster, scenario.seed, clock, policy, series, columns, perfect, effects)
+    grid = scenario.grid
+    responds = grid is not None and (grid.swarm or roster.kind not in FLEXIBLE_KINDS)
+    return ShardSpec(
+        roster=roster,
+        seed=scenario.seed,
+        clock=clock,
+        policy=policy if grid is None or responds else "passive",
+        series=series,
+        columns=columns,
+        perfect_forecast=scenario.world.forecast == "perfect",
+        effects=effects,
+        physical=grid is not None,
+        nominal_hz=scenario.nominal_frequency_hz,
+        full_containment_hz=0.0 if grid is None else scenario.hz(grid.full_containment_at_hz),
+        responds=responds,
+    )
 
 
 def _offsets(widths: list[int]) -> list[int]:
@@ -250,13 +280,13 @@ def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:
     return means
 
 
-def pack(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> MarketSpec:
-    """The market's spec for agents packed onto `hosts`."""
+def pack(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> tuple[MarketSpec, OperatorSpec]:
+    """The specs of market and operator for agents packed onto `hosts`."""
     index = tuple(
         np.concatenate([np.arange(s.roster.first, s.roster.first + len(s.roster)) for s in specs])
         for specs in hosts
     )
-    return replace(agents.market, host_agents=index)
+    return replace(agents.market, host_agents=index), replace(agents.operator, host_agents=index)
 
 
 def contiguous(agents: Plan, per_host: int) -> tuple[tuple[ShardSpec, ...], ...]:

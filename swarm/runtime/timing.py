@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Operated
 from swarm.loop import Closed, Engine, Sink
-from swarm.market.auctioneer import TickRecord
-from swarm.messages import Signal
+from swarm.market.auctioneer import Cleared, TickRecord
+from swarm.messages import Alert, Signal
 
 
 class Phases:
@@ -49,10 +49,15 @@ class TimedEngine:
         with self._phases.measure("step"):
             return self._engine.gather()
 
-    def close(self, tick: int, last_price: float, replies: Sequence[Any]) -> Closed:
+    def close(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> Closed:
         """See `Engine`."""
         with self._phases.measure("clear"):
-            return self._engine.close(tick, last_price, replies)
+            return self._engine.close(tick, last, replies)
+
+    def alert(self, alert: Alert) -> None:
+        """See `Engine`."""
+        with self._phases.measure("alert"):
+            self._engine.alert(alert)
 
     def fetch(self, record: Any) -> TickRecord:
         """See `Engine`."""
@@ -66,7 +71,7 @@ class TimedSink:
     def __init__(self, sink: Sink, phases: Phases) -> None:
         self._sink, self._phases = sink, phases
 
-    def write(self, record: TickRecord, balance: Balance) -> None:
+    def write(self, record: TickRecord, operated: Operated) -> None:
         """See `Sink`."""
         with self._phases.measure("write"):
-            self._sink.write(record, balance)
+            self._sink.write(record, operated)

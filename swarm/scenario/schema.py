@@ -249,6 +249,10 @@ class Scenario(Model):
         """Length of a tick in hours."""
         return self.tick_minutes / 60
 
+    def hz(self, at_50_hz: float) -> float:
+        """A frequency or deviation given for 50 Hz, in this system."""
+        return at_50_hz * self.nominal_frequency_hz / 50
+
     def event_ticks(self, event: AnyEvent) -> tuple[int, int]:
         """First tick of `event` and the tick after its last, cut to the run's end."""
         first, stop = self.event_span(event)

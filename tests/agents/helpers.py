@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from swarm.agents.kinds import KINDS
+from swarm.agents.reserve import ReserveShape
 from swarm.agents.shard import Clock, Effect, Shard, ShardSpec
 from swarm.agents.view import Interval, View
-from swarm.messages import FLOAT_METERS, METER_COLUMNS, Meters, Signal
+from swarm.messages import FLOAT_METERS, METER_COLUMNS, Meters, Response, Signal
 from swarm.scenario.assets import ASSETS
 from swarm.scenario.roster import Roster
 
@@ -104,8 +105,10 @@ class Bench:
         failed: Any = False,
         uniforms: Any = HALF,
         carbon: float = 0.0,
+        struck: Any = None,
+        load_jump: float | None = None,
     ) -> Meters:
-        """Run the interval; checks that the meters add up."""
+        """Run the interval of a physical grid; checks that the meters add up."""
         interval = Interval(
             tick=self.tick,
             tick_hours=self.hours,
@@ -116,18 +119,36 @@ class Bench:
             failed=np.broadcast_to(failed, self.n).copy(),
             carbon_price_per_tonne=carbon,
             uniforms=np.broadcast_to(uniforms, (self.n, 4)),
+            physical=True,
+            struck=None if struck is None else np.broadcast_to(struck, self.n),
+            load_jump=None if load_jump is None else np.full(self.n, load_jump),
         )
         meters = self.kind.deliver(self.p, self.s, interval)
         check_meters(meters, self.n)
         self.tick += 1
         return meters
 
+    def respond(
+        self, activated_w: Any = 0, shed_w: Any = 0, held_back_w: Any = 0, carbon: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Tell them what was drawn in the last interval; cost and emissions of it."""
+        columns = (activated_w, shed_w, held_back_w)
+        drawn = Response(*(np.broadcast_to(np.int64(c), self.n).copy() for c in columns))
+        return self.kind.respond(self.p, self.s, drawn, self.hours, carbon)
+
+    def reserve(self, view: View, action: Any) -> ReserveShape:
+        """Reserve beside the energy offered with `action`."""
+        price, quantity = self.offer(action, view)
+        shape = self.kind.reserve(self.p, self.s, view, price, quantity)
+        assert shape is not None
+        return shape
+
     def _columns(self, given: dict[str, Any] | None) -> dict[str, np.ndarray]:
         values = {"load": 1.0, "availability": 1.0, **(given or {})}
         return {role: np.broadcast_to(np.float64(v), self.n) for role, v in values.items()}
 
 
-def check_meters(meters: Meters, n: int) -> None:
+def check_meters(meters: Meters, n: int, after_response: bool = False) -> None:
     """What holds for the meters of every kind."""
     for name in METER_COLUMNS:
         column = getattr(meters, name)
@@ -138,9 +159,15 @@ def check_meters(meters: Meters, n: int) -> None:
     np.testing.assert_array_equal(m.delivered_w, m.generation_w - m.load_w + m.battery_w)
     for name in ("generation_w", "load_w", "available_w", "unserved_w", "curtailed_w"):
         assert (getattr(m, name) >= 0).all(), name
-    for name in ("emissions_g", "inertia_kws", *FLOAT_METERS):
+    # Fuel that a response saved is booked a tick late, and may be more than this tick burns.
+    saved = () if after_response else ("emissions_g",)
+    for name in (*saved, "inertia_kws", *FLOAT_METERS):
         assert (getattr(m, name) >= 0).all(), name
     assert (m.curtailed_w <= m.available_w).all()
+    for way, up_or_down in (("up", m.up_w), ("down", m.down_w)):
+        held = [getattr(m, f"{product}_{way}_w") for product in ("containment", "restoration")]
+        assert (np.array([*held, up_or_down]) >= 0).all(), way
+        assert (held[0] + held[1] <= up_or_down).all(), way
 
 
 def shard_spec(
@@ -155,6 +182,8 @@ def shard_spec(
     clock: Clock | None = None,
     perfect_forecast: bool = False,
     effects: tuple[Effect, ...] = (),
+    physical: bool = False,
+    responds: bool = True,
 ) -> ShardSpec:
     """A shard's spec; each role it needs reads one shared column, ones unless given."""
     agents = roster(kind, assets, first)
@@ -172,6 +201,8 @@ def shard_spec(
         columns=columns,
         perfect_forecast=perfect_forecast,
         effects=effects,
+        physical=physical,
+        responds=responds,
     )
 
 

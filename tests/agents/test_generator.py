@@ -240,7 +240,9 @@ def test_maintenance_and_outages_stop_a_unit() -> None:
     assert third.meters is not None
     assert third.meters.generation_w.tolist() == [0, 0]
     assert third.meters.available_w.tolist() == [0, 0]
-    assert set(third.orders.agent.tolist()) == {0, 1}
+    assert set(third.orders.agent.tolist()) == {0}, "who failed just now knows that it stands"
+    fourth = units_.step(signal(3), third.orders.quantity, none)
+    assert set(fourth.orders.agent.tolist()) == {0, 1}
 
 
 def test_failures_and_repairs_take_as_long_as_they_say() -> None:

@@ -15,7 +15,17 @@ from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
 from swarm.market.clearing import MECHANISMS
 from swarm.market.orders import BUY, SELL, WATTS_PER_MW
 from swarm.market.outside import Connection
-from swarm.messages import FLOAT_METERS, METER_COLUMNS, Meters, Notice, Orders, StepReply, encode
+from swarm.messages import (
+    FLOAT_METERS,
+    METER_COLUMNS,
+    NO_RESERVE,
+    Drawn,
+    Meters,
+    Notice,
+    Orders,
+    StepReply,
+    encode,
+)
 
 from .oracle import Order, walk
 
@@ -138,7 +148,8 @@ def run(play: Play, hosts: tuple[np.ndarray, ...], rng: random.Random) -> Played
             )
             for orders, host in zip(sent, hosts, strict=True)
         ]
-        cleared, record, notices = market.clear(tick, replies)
+        flow = play.spec.outside.flow_w(int(play.meters[tick - 1].delivered_w.sum())) if tick else 0
+        cleared, record, notices = market.clear(tick, replies, plain(tick, flow))
         played.cleared.append(cleared)
         played.sent.append(sent)
         played.notices.append(notices)
@@ -148,6 +159,11 @@ def run(play: Play, hosts: tuple[np.ndarray, ...], rng: random.Random) -> Played
         ledger = sum(market.balances_micro.tolist()) + market.operator_micro
         assert ledger + market.rounding_micro == 0
     return played
+
+
+def plain(tick: int, flow_w: int) -> Drawn:
+    """The operator asks for no reserve and draws nothing."""
+    return Drawn(tick, NO_RESERVE, True, flow_w, 0, None)
 
 
 def flat(play: Play, rng: random.Random) -> Played:
@@ -320,7 +336,9 @@ def step(at: Market, tick: int, orders: list[Order], delivered_mw: list[int]) ->
     meters = random_meters(np.random.default_rng(0), 2)
     delivered = np.array(delivered_mw) * WATTS_PER_MW
     meters = replace(meters, delivered_w=delivered)
-    return at.clear(tick, [StepReply(tick, columns(orders), meters if tick else None)])[1]
+    flow = at.spec.outside.flow_w(int(delivered.sum()))
+    reply = StepReply(tick, columns(orders), meters if tick else None)
+    return at.clear(tick, [reply], plain(tick, flow))[1]
 
 
 def test_one_hour_by_hand() -> None:

@@ -1,0 +1,334 @@
+"""The emergency protocol of an area: detection, alert, storage, load, generation, recovery.
+
+1. Detection: the deviation passes `detect_pu`, or frequency moves outward faster than
+   `detect_rocof_pu_per_s` over `detect_window_s` (a relay measures over several cycles, ENTSO-E,
+   "Frequency measurement requirements and usage", 2018).
+2. Alert, `alert_latency_s` later. The deficit is taken from the rate of change by the swing
+   equation, `-2 E_k / f0 * df/dt` (Terzija, "Adaptive underfrequency load shedding based on the
+   magnitude of the disturbance estimation", IEEE Trans. Power Systems 21, 2006). While frequency
+   stays beyond `detect_pu` the deficit is looked at anew every `reassess_s`.
+3. Storage gives what is needed up to its limits, each unit after its own delay and ramp.
+4. Non-critical load goes for what storage cannot give, whole blocks in the declared order. The last
+   block goes only if generation cannot cover the rest.
+5. Generation moves for the rest at its ramp rate.
+6. Recovery: inside `release_pu` for `release_wait_s` one stage is taken back, in reverse order:
+   generation, load, storage; storage and generation by `release_share` of their peak. Outside the
+   range the stages wait, and a stage waits until secondary control has room to replace it.
+
+A surplus goes the other way: storage charges, no load is touched, generation goes down.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from swarm.grid.frequency_types import (
+    AreaSpec,
+    EmergencyResources,
+    EmergencyState,
+    Event,
+)
+
+NONE, ACTIVE, RECOVERY = 0, 1, 2
+_JUMP_S = 1e-6  # ramps shorter than this are jumps
+
+
+def at_rest(storage: int, loads: int) -> EmergencyState:
+    """No emergency, for so many storage units and blocks of load."""
+    return EmergencyState(
+        phase=NONE,
+        detected_s=math.nan,
+        alert_s=math.inf,
+        rearm_s=-math.inf,
+        inside_since_s=math.inf,
+        storage_w=np.zeros(storage),
+        storage_target_w=np.zeros(storage),
+        storage_peak_w=np.zeros(storage),
+        storage_start_s=np.full(storage, math.inf),
+        load_shed=np.zeros(loads, dtype=bool),
+        load_due_s=np.full(loads, math.inf),
+        generation_w=0.0,
+        generation_target_w=0.0,
+        generation_peak_w=0.0,
+        generation_start_s=math.inf,
+    )
+
+
+class Protocol:
+    """The protocol while an interval of `seconds` runs; times count from its start.
+
+    Energies (W s) are booked as every change of power times the time left.
+    """
+
+    def __init__(
+        self,
+        spec: AreaSpec,
+        resources: EmergencyResources,
+        state: EmergencyState,
+        seconds: float,
+        events: list[Event],
+    ) -> None:
+        self.spec, self.have, self.seconds, self.events = spec, resources, seconds, events
+        self.phase = state.phase
+        self.detected, self.alert, self.rearm = state.detected_s, state.alert_s, state.rearm_s
+        low, high = -resources.storage_down_w, resources.storage_up_w
+        self.storage = np.clip(state.storage_w, low, high)
+        self.target = np.clip(state.storage_target_w, low, high)
+        self.peak = np.clip(state.storage_peak_w, low, high)
+        self.start = state.storage_start_s.copy()
+        size = np.maximum(resources.storage_up_w, resources.storage_down_w)
+        self.rate = size / np.maximum(resources.storage_ramp_s, _JUMP_S)
+        self.shed, self.due = state.load_shed.copy(), state.load_due_s.copy()
+        low_w, high_w = -resources.generation_down_w, resources.generation_up_w
+        self.generation = min(max(state.generation_w, low_w), high_w)
+        self.generation_target = min(max(state.generation_target_w, low_w), high_w)
+        self.generation_peak = min(max(state.generation_peak_w, low_w), high_w)
+        self.generation_start = state.generation_start_s
+        self.now = 0.0
+        self.response_s = math.nan
+        self.storage_energy = self.storage * seconds
+        self.load_energy = np.where(self.shed, resources.load_w, 0.0) * seconds
+        self.generation_energy = self.generation * seconds
+        self._refresh()
+        # Beginnings planned in the last interval are still to be told.
+        self._storage_waits = self.phase != NONE and self.storage_next > 0.0
+        self._generation_waits = self.phase != NONE and self.generation_start > 0.0
+
+    # --- what the area sees ---
+
+    def _refresh(self) -> None:
+        self.load_w = float(self.have.load_w[self.shed].sum())
+        self.storage_w = float(self.storage.sum())
+        self.storage_next = float(self.start.min(initial=math.inf))
+        self.load_next = float(self.due.min(initial=math.inf))
+
+    @property
+    def storage_moving(self) -> bool:
+        """Some unit is on its way to its target."""
+        return self.storage_next <= self.now + 1e-9
+
+    @property
+    def generation_slope(self) -> float:
+        """W/s."""
+        if self.generation_start > self.now + 1e-9 or self.generation == self.generation_target:
+            return 0.0
+        rate = self.have.generation_ramp_w_per_s
+        return rate if self.generation_target > self.generation else -rate
+
+    def next_s(self) -> float:
+        """The next planned moment."""
+        found = min(self.alert, self.load_next)
+        if self.phase != NONE and self.rearm > self.now + 1e-9:
+            found = min(found, self.rearm)
+        if self.storage_next > self.now + 1e-9:
+            found = min(found, self.storage_next)
+        if self.generation_start > self.now + 1e-9:
+            return min(found, self.generation_start)
+        slope = self.generation_slope
+        if slope:
+            found = min(found, self.now + (self.generation_target - self.generation) / slope)
+        return found
+
+    def coming_w(self) -> float:
+        """Power that was called and has not come yet."""
+        loads = float(self.have.load_w[np.isfinite(self.due)].sum())
+        storage = float((self.target - self.storage).sum())
+        return storage + loads + self.generation_target - self.generation
+
+    def calm(self) -> bool:
+        """Nothing is planned or moving but generation."""
+        return self.alert == self.load_next == self.storage_next == math.inf
+
+    def armed(self, t: float) -> bool:
+        """Detection may fire."""
+        return self.alert == math.inf and (self.phase == NONE or t >= self.rearm - 1e-9)
+
+    def storage_at(self, t: float) -> float:
+        """Move storage on to time `t` (not back) and return its power, W."""
+        if t > self.now:
+            since = np.maximum(self.start, self.now)
+            reach = self.rate * np.maximum(t - since, 0.0)
+            gap = self.target - self.storage
+            after = np.where(np.abs(gap) <= reach, self.target, self.storage + np.sign(gap) * reach)
+            change = np.where(self.start < t, after - self.storage, 0.0)
+            self.storage = np.where(self.start < t, after, self.storage)
+            self.storage_energy += change * (self.seconds - 0.5 * (t + self.now))
+            self.generation_to(t)
+            self.now = t
+            done = (self.start < t) & (self.storage == self.target)
+            if done.any():
+                self.start = np.where(done, math.inf, self.start)
+            self.storage_w = float(self.storage.sum())
+        return self.storage_w
+
+    def generation_to(self, t: float) -> None:
+        """Move generation on to time `t`."""
+        reach = abs(self.generation_slope) * (t - self.now)
+        gap = self.generation_target - self.generation
+        change = gap if abs(gap) <= reach * (1.0 + 1e-9) else math.copysign(reach, gap)
+        self.generation += change
+        self.generation_energy += change * (self.seconds - 0.5 * (t + self.now))
+
+    def finish_step(self, t: float) -> None:
+        """Bring all to the end of a block."""
+        self.storage_at(t)
+        self._refresh()
+
+    # --- the steps ---
+
+    def _event(self, t: float, step: str, power: float, hz: float) -> None:
+        self.events.append(Event(t, step, power, hz))
+
+    def detect(self, moment: float, t: float, hz: float) -> None:
+        """Detection at `moment`, noticed at `t`; the alert follows."""
+        if self.phase == NONE:
+            self.phase = ACTIVE
+            self.detected = moment
+            self._storage_waits = True
+            self._generation_waits = True
+            self._event(moment, "detection", 0.0, hz)
+        self.alert = max(moment + self.spec.alert_latency_s, t)
+
+    def raise_alert(self, t: float, need_w: float, hz: float) -> bool:
+        """Send the alert: `need_w` (injection positive) beyond what runs or was called before.
+
+        A later alert that could call nothing more is not sent: then false.
+        """
+        first, have = self.rearm == -math.inf, self.have
+        self.alert, self.rearm = math.inf, t + self.spec.reassess_s
+        rest = need_w + float(self.target.sum()) + self.generation_target
+        # Storage, in proportion to what each unit has.
+        limit = have.storage_up_w if rest > 0.0 else have.storage_down_w
+        total = float(limit.sum())
+        target = (max(-1.0, min(1.0, rest / total)) if total > 0.0 else 0.0) * limit
+        rest -= float(target.sum())
+        # Load in the declared order.
+        loads: list[int] = []
+        for k in np.flatnonzero(~(self.shed | np.isfinite(self.due))).tolist():
+            block = float(have.load_w[k])
+            if rest <= 0.0 or (block > rest and rest <= have.generation_up_w):
+                break
+            loads.append(k)
+            rest -= block
+        generation = min(max(rest, -have.generation_down_w), have.generation_up_w)
+        changed = target != self.target
+        if not first and not changed.any() and not loads and generation == self.generation_target:
+            return False
+        self.phase = ACTIVE
+        self._event(t, "alert", need_w, hz)
+        self.target = target
+        self.start = np.where(changed, t + have.storage_delay_s, self.start)
+        # No step begins before the one that precedes it.
+        last = float(self.start[changed].min()) if changed.any() else t
+        for k in loads:
+            last = self.due[k] = max(t + float(have.load_delay_s[k]), last)
+        if generation != self.generation_target:
+            self.generation_target, self.generation_start = generation, last
+        self._refresh()
+        return True
+
+    def act(self, t: float, hz: float) -> bool:
+        """Do what was planned for `t`; true if a power jumped or began to move."""
+        acted = False
+        self.now = t
+        if self.storage_next <= t + 1e-9:
+            begun = self.start <= t + 1e-9
+            jump = begun & (self.rate * _JUMP_S >= np.abs(self.target - self.storage))
+            change = np.where(jump, self.target - self.storage, 0.0)
+            self.storage = np.where(jump, self.target, self.storage)
+            self.storage_energy += change * (self.seconds - t)
+            self.start = np.where(jump, math.inf, self.start)
+            if self._storage_waits:
+                self._storage_waits = False
+                self.response_s = t - self.detected
+                self._event(t, "storage", float(self.target.sum()), hz)
+            acted = True
+        if self.load_next <= t + 1e-9:
+            for k in np.flatnonzero(self.due <= t + 1e-9).tolist():
+                self.shed[k], self.due[k] = True, math.inf
+                power = float(self.have.load_w[k])
+                self.load_energy[k] += power * (self.seconds - t)
+                self._event(t, "load_shedding", power, hz)
+            acted = True
+        if self._generation_waits and self.generation_start <= t + 1e-9:
+            self._generation_waits = False
+            if self.generation_target != self.generation:
+                self._event(t, "generation", self.generation_target, hz)
+        if acted:
+            self._refresh()
+        return acted
+
+    def releasable(self) -> bool:
+        """The last stage is over."""
+        return self.phase != NONE and self.calm() and not self.generation_slope
+
+    def stage_w(self) -> float:
+        """Injection that the next stage of recovery takes away, W."""
+        share = self.spec.release_share
+        if self.generation_target != 0.0:
+            peak = self.generation_peak if self.phase == RECOVERY else self.generation
+            return share * peak
+        if self.shed.any():
+            return float(self.have.load_w[np.flatnonzero(self.shed)[-1]])
+        return share * float((self.peak if self.phase == RECOVERY else self.storage).sum())
+
+    def release(self, t: float, hz: float) -> None:
+        """Take back one stage."""
+        spec, have = self.spec, self.have
+        if self.phase == ACTIVE:
+            self.phase = RECOVERY
+            self.peak, self.generation_peak = self.storage.copy(), self.generation
+            self._event(t, "recovery", 0.0, hz)
+        if self.generation_target != 0.0:
+            left = abs(self.generation_target) - spec.release_share * abs(self.generation_peak)
+            left = left if left > 1e-9 * abs(self.generation_peak) else 0.0
+            self.generation_target = math.copysign(left, self.generation_target)
+            self.generation_start = t
+        elif self.shed.any():
+            k = int(np.flatnonzero(self.shed)[-1])
+            self.shed[k] = False
+            self.load_energy[k] -= float(have.load_w[k]) * (self.seconds - t)
+        elif self.target.any():
+            left = np.abs(self.target) - spec.release_share * np.abs(self.peak)
+            left = np.where(left > 1e-9 * np.abs(self.peak), left, 0.0)
+            self.target = np.copysign(left, self.target)
+            self.start = np.where(self.target != self.storage, t, math.inf)
+        else:
+            self.phase, self.rearm = NONE, -math.inf
+            self._event(t, "recovered", 0.0, hz)
+        self._refresh()
+
+    def end(self, t: float) -> None:
+        """All ends with the area at a blackout."""
+        left = self.seconds - t
+        self.storage_energy -= self.storage * left
+        self.load_energy -= np.where(self.shed, self.have.load_w, 0.0) * left
+        self.generation_energy -= self.generation * left
+        self.phase, self.alert, self.rearm = NONE, math.inf, -math.inf
+        self.storage, self.target = np.zeros_like(self.storage), np.zeros_like(self.target)
+        self.start = np.full_like(self.start, math.inf)
+        self.shed, self.due = np.zeros_like(self.shed), np.full_like(self.due, math.inf)
+        self.generation = self.generation_target = 0.0
+        self._refresh()
+
+    def after(self, t: float, inside_since: float) -> EmergencyState:
+        """State at the end `t` of the interval, on the next interval's clock."""
+        return EmergencyState(
+            phase=self.phase,
+            detected_s=self.detected - t,
+            alert_s=self.alert - t,
+            rearm_s=self.rearm - t,
+            inside_since_s=inside_since - t,
+            storage_w=self.storage,
+            storage_target_w=self.target,
+            storage_peak_w=self.peak,
+            storage_start_s=self.start - t,
+            load_shed=self.shed,
+            load_due_s=self.due - t,
+            generation_w=self.generation,
+            generation_target_w=self.generation_target,
+            generation_peak_w=self.generation_peak,
+            generation_start_s=self.generation_start - t,
+        )

@@ -1,0 +1,81 @@
+"""Agents on a feeder: voltages of an interval, and what inverters hold back to keep them.
+
+Power flows are of the mean injections of the interval, as scheduled and metered; what frequency
+control adds inside the interval is not seen by the feeder. Loads draw reactive power at one power
+factor; inverters follow volt-var and volt-watt (IEEE 1547-2018) from where the last interval left
+them.
+"""
+
+from __future__ import annotations
+
+from math import acos, tan
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swarm.grid.balance import Voltages
+from swarm.grid.feeder import Feeder
+from swarm.grid.inverter import Inverters
+from swarm.messages import Int, Meters
+
+if TYPE_CHECKING:
+    from swarm.grid.physics import PhysicsSpec
+
+
+class FeederVoltage:
+    """The feeder with its agents; remembers the reactive power of each inverter."""
+
+    def __init__(self, spec: PhysicsSpec) -> None:
+        assert spec.feeder is not None
+        self._feeder, self._bus = Feeder(spec.feeder), spec.bus
+        self._buses = len(spec.feeder.buses)
+        self._source = spec.feeder.buses.index(spec.feeder.source_bus)
+        self._var_per_w = tan(acos(spec.grid.load_power_factor))
+        self._rows = np.flatnonzero(spec.devices.rated_va > 0) if spec.grid.volt_var else None
+        self._rated_va = spec.devices.rated_va
+        self._reactive_var = np.zeros(0 if self._rows is None else len(self._rows))
+
+    def run(self, meters: Meters) -> tuple[Int, int, Voltages | None, bool]:
+        """One interval.
+
+        Returns:
+            Generation each agent holds back, int64 (n,); losses in watts; the feeder's state, None
+            where it has none; whether the power flow converged.
+        """
+        power = self._by_bus(meters.delivered_w)
+        reactive = self._by_bus(-self._var_per_w * meters.load_w)
+        held_back = np.zeros_like(meters.delivered_w)
+        converged = True
+        if self._rows is None:
+            flow = self._feeder.solve(power, reactive)
+        else:
+            rows = self._rows
+            inverters = Inverters(
+                bus=self._bus[rows],
+                rated_va=self._rated_va[rows],
+                power_w=(meters.generation_w + meters.battery_w)[rows].astype(np.float64),
+                generation_w=meters.generation_w[rows].astype(np.float64),
+            )
+            settled = self._feeder.regulate(power, reactive, inverters, self._reactive_var)
+            flow, converged = settled.flow, settled.converged
+            if flow.converged[0]:
+                self._reactive_var = settled.reactive_var
+                held_back[rows] = np.rint(settled.curtailed_w).astype(np.int64)
+                power = power - self._by_bus(held_back)
+                reactive = reactive + np.bincount(
+                    self._bus[rows], weights=settled.reactive_var, minlength=self._buses
+                )
+        if not flow.converged[0]:
+            return np.zeros_like(held_back), 0, None, False
+        state = Voltages(
+            voltage_pu=flow.voltage_pu[0],
+            power_w=power,
+            reactive_var=reactive,
+            line_loading=flow.line_loading[0],
+            line_losses_w=flow.line_losses_w[0],
+        )
+        return held_back, round(float(flow.losses_w[0])), state, converged
+
+    def _by_bus(self, values: np.ndarray) -> np.ndarray:
+        """Sums over the agents of each bus, float64 (buses,)."""
+        return np.bincount(self._bus, weights=values, minlength=self._buses)
