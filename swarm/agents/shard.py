@@ -151,13 +151,8 @@ class Shard:
         self._next_tick += 1
         drawn, spec = None, self.spec
         if response is not None:
-            drawn = self.kind.respond(
-                self.parameters,
-                self.state,
-                response,
-                spec.clock.tick_hours,
-                self._carbon_before,
-            )
+            hours, carbon = spec.clock.tick_hours, self._carbon_before
+            drawn = self.kind.respond(self.parameters, self.state, response, hours, carbon)
         meters = None
         if self._signal is not None and self._signal.accepting:
             meters = self._deliver(signal.tick - 1, accepted_w, self._signal)
@@ -237,7 +232,8 @@ class Shard:
         """bool (n,): an outage begins at `tick`; None: none does."""
         if not any(e.type == "outage" and e.first == tick for e in self.spec.effects):
             return None
-        return self._hit("outage", tick) & ~self._hit("outage", tick - 1)
+        struck: np.ndarray = self._hit("outage", tick) & ~self._hit("outage", tick - 1)
+        return struck
 
     def _load_jump(self, tick: int) -> Float | None:
         """Part of the load series that load steps beginning or ending at `tick` make, (n,)."""

@@ -134,7 +134,7 @@ class Capability:
         """What the emergency protocol may use."""
         devices, groups = self._devices, self._devices.groups
         critical = np.ceil(devices.critical_share * meters.load_w)
-        called = np.maximum(meters.load_w - critical - shed_w, 0.0) * self._grid.swarm
+        called = np.maximum(meters.load_w - critical - shed_w, 0.0) * float(self._grid.swarm)
         priority = np.minimum(devices.shed_priority, PRIORITIES - 1)
         up, down = float(limits.generation_up.sum()), float(limits.generation_down.sum())
         return EmergencyResources(
@@ -142,7 +142,7 @@ class Capability:
             storage_down_w=self._sum(limits.storage_down),
             storage_delay_s=groups.delay_s,
             storage_ramp_s=groups.ramp_s,
-            load_w=np.bincount(priority, weights=called, minlength=PRIORITIES),
+            load_w=np.bincount(priority, weights=called, minlength=PRIORITIES).astype(np.float64),
             load_delay_s=self._load_delay_s,
             generation_up_w=up,
             generation_down_w=down,
@@ -165,10 +165,8 @@ class Capability:
 
     def _sum(self, values: Int | Float) -> Float:
         """Sums by group, float64 (g,)."""
-        sums: Float = np.bincount(
-            self._devices.groups.of_agent, weights=values, minlength=self._groups
-        )
-        return sums
+        sums = np.bincount(self._devices.groups.of_agent, weights=values, minlength=self._groups)
+        return sums.astype(np.float64)
 
 
 def _slowest(devices: Devices) -> Float:

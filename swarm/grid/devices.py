@@ -1,7 +1,8 @@
 """What the operator knows of every agent before the run: how fast it responds, what it can lose.
 
 Arrays over all n agents in global order, and the few groups of equal dynamics into which the
-frequency model puts them.
+frequency model puts them. Time constants count in hundredths of a second there: half the step of
+the model, and few groups.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def devices(rosters: Sequence[Roster], nominal_hz: float) -> Devices:
     """The devices of all agents, in global order."""
     rows = [(roster.kind, asset) for roster in rosters for asset in roster.assets]
     dynamics = [_dynamics(kind, asset) for kind, asset in rows] or [(0.0,) * 5]
-    unique, of_agent = np.unique(np.array(dynamics), axis=0, return_inverse=True)
+    unique, of_agent = np.unique(np.round(dynamics, 2), axis=0, return_inverse=True)
     return Devices(
         kind=np.array([kind for kind, _ in rows], dtype="<U9"),
         groups=Groups(of_agent.reshape(-1)[: len(rows)].astype(np.int64), *unique.T.copy()),

@@ -151,9 +151,11 @@ class Protocol:
             since = np.maximum(self.start, self.now)
             reach = self.rate * np.maximum(t - since, 0.0)
             gap = self.target - self.storage
-            after = np.where(np.abs(gap) <= reach, self.target, self.storage + np.sign(gap) * reach)
-            change = np.where(self.start < t, after - self.storage, 0.0)
-            self.storage = np.where(self.start < t, after, self.storage)
+            reached = np.where(
+                np.abs(gap) <= reach, self.target, self.storage + np.sign(gap) * reach
+            )
+            change = np.where(self.start < t, reached - self.storage, 0.0)
+            self.storage = np.where(self.start < t, reached, self.storage)
             self.storage_energy += change * (self.seconds - 0.5 * (t + self.now))
             self.generation_to(t)
             self.now = t
@@ -291,9 +293,9 @@ class Protocol:
             self.shed[k] = False
             self.load_energy[k] -= float(have.load_w[k]) * (self.seconds - t)
         elif self.target.any():
-            left = np.abs(self.target) - spec.release_share * np.abs(self.peak)
-            left = np.where(left > 1e-9 * np.abs(self.peak), left, 0.0)
-            self.target = np.copysign(left, self.target)
+            kept = np.abs(self.target) - spec.release_share * np.abs(self.peak)
+            kept = np.where(kept > 1e-9 * np.abs(self.peak), kept, 0.0)
+            self.target = np.copysign(kept, self.target)
             self.start = np.where(self.target != self.storage, t, math.inf)
         else:
             self.phase, self.rearm = NONE, -math.inf

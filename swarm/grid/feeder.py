@@ -259,7 +259,8 @@ class _Search:
         a solution is the minimum of a convex function, because injection falls with the voltage; a
         step that passes the minimum along its direction is shortened to it.
         """
-        voltage = at = self.flow.voltage_pu[0]
+        at: FloatArray = self.flow.voltage_pu[0]
+        voltage = at
         # Injection of the inverters that the linearised feeder has at `voltage`: (2, n).
         injected = self._by_bus_both(self.active, self.reactive)
         for _ in range(_MAX_NEWTON):
@@ -273,7 +274,6 @@ class _Search:
             slope = np.minimum(slope, 0.0)
             rise = self.feeder.linear_rise(at, missing, slope)
             change = missing + slope * rise
-
             share = self._share(voltage, injected, rise, change)
             voltage = voltage + share * rise
             injected = injected + share * change
@@ -301,7 +301,7 @@ class _Search:
         return self._by_bus_both(*self._wanted(voltage_pu))
 
     def _by_bus_both(self, active: FloatArray, reactive: FloatArray) -> FloatArray:
-        return np.stack([self._by_bus(active), self._by_bus(reactive)])
+        return np.stack((self._by_bus(active), self._by_bus(reactive)))
 
     def cut(self) -> bool:
         """Bound generation for the highest bus above the limit; whether there was any to bound."""

@@ -25,9 +25,10 @@ def network(name: str) -> FeederTable:
 
     It is the voltage level fed by the one external grid, directly or through transformers: lines
     in service between closed switches, with the loads there. Buses joined by a closed switch are
-    one. A transformer is its short-circuit impedance at nominal ratio, so taps and iron losses are
-    left out, as are static generation, shunts, and levels below. Raises `UsageError` where the
-    extra is not installed, for an unknown name, and for what is not one radial feeder.
+    one. A transformer is its short-circuit impedance at nominal ratio. Left out are taps, iron
+    losses, static generation, shunts, the charging of lines open at one end, and levels below.
+    Raises `UsageError` where the extra is not installed, for an unknown name, and for what is not
+    one radial feeder.
     """
     source, _, key = name.partition(":")
     if source not in SOURCES or not key:
@@ -43,7 +44,7 @@ def _from_pandapower(key: str) -> Any:
         if not each.startswith("_") and getattr(networks, each).__class__.__name__ == "function"
     ]
     if key not in names:
-        raise UsageError(f"network 'pandapower:{key}': no such function{nearest(key, names)}")
+        raise UsageError(f"network 'pandapower:{key}': no such function{_hint(key, names)}")
     try:
         net = getattr(networks, key)()
     except TypeError as error:
@@ -57,10 +58,14 @@ def _from_simbench(key: str) -> Any:
     simbench = _module("simbench", "simbench")
     codes = simbench.collect_all_simbench_codes()
     if key not in codes:
-        hint = nearest(key, codes)
-        hint = hint if "did you mean" in hint else ""
-        raise UsageError(f"network 'simbench:{key}': no such code{hint}")
+        raise UsageError(f"network 'simbench:{key}': no such code{_hint(key, codes)}")
     return simbench.get_simbench_net(key)
+
+
+def _hint(key: str, names: list[str]) -> str:
+    """The nearest name; never all of them."""
+    hint = nearest(key, names)
+    return hint if "did you mean" in hint else ""
 
 
 def _module(module: str, package: str) -> Any:

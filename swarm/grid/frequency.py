@@ -166,8 +166,10 @@ def _outside(times: Floats, deviations: Floats, band: float) -> tuple[float, flo
         cross = np.clip(np.where(a != b, a / (a - b), 0.0), 0.0, 1.0)
     share = np.where(out[:-1], np.where(out[1:], 1.0, cross), np.where(out[1:], 1.0 - cross, 0.0))
     entered = int(out.argmax())
-    first = float(times[0]) if entered == 0 else float(
-        times[entered - 1] + cross[entered - 1] * h[entered - 1]
+    first = (
+        float(times[0])
+        if entered == 0
+        else float(times[entered - 1] + cross[entered - 1] * h[entered - 1])
     )
     final = out.size - 1 - int(out[::-1].argmax())
     last = math.inf if final == out.size - 1 else float(times[final] + cross[final] * h[final])
@@ -176,26 +178,30 @@ def _outside(times: Floats, deviations: Floats, band: float) -> tuple[float, flo
 
 def _trace(run: Run, now: Floats) -> Floats:
     """Times of the trace: 0.1 s apart in the fine parts and 1 s elsewhere."""
-    grid = np.arange(0.0, float(now[-1]) + 1e-9, _TRACE_FINE_S)
+    grid: Floats = np.arange(0.0, float(now[-1]) + 1e-9, _TRACE_FINE_S)
     fine = np.zeros(grid.size, dtype=bool)
     for begin, end in run.fine_parts:
         fine |= (grid >= begin - 1e-9) & (grid <= end + 1e-9)
     whole = np.arange(grid.size) % round(_TRACE_COARSE_S / _TRACE_FINE_S) == 0
-    return grid[fine | whole]
+    chosen: Floats = grid[fine | whole]
+    return chosen
 
 
 def _state(run: Run, times: Floats, deviations: Floats) -> AreaState:
     spec, end = run.spec, run.end
     if run.blackout_s < math.inf:
         fresh = start(
-            spec, len(run.groups.energy), run.protocol.storage.size, run.protocol.shed.size,
+            spec,
+            len(run.groups.energy),
+            run.protocol.storage.size,
+            run.protocol.shed.size,
             run.protection.acted.size,
         )
         object.__setattr__(fresh, "blackout", True)
         return fresh
     delays = run.interval.responders.delay_s
     keep = 1.0 + spec.coarse_step_s + float(delays.max(initial=0.0))
-    recent = max(0, int(np.searchsorted(times, end - keep)) - 1)
+    recent = max(1, int(np.searchsorted(times, end - keep)) - 1)
     return AreaState(
         deviation_hz=run.deviation,
         past_s=times[recent:] - end,

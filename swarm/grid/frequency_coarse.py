@@ -104,8 +104,13 @@ class Coarse:
         return self.integral
 
     def advance(
-        self, times: list[float], deviations: list[float], seconds: float, power_w: float,
-        slope_w_per_s: float, limits_hz: tuple[float, float],
+        self,
+        times: list[float],
+        deviations: list[float],
+        seconds: float,
+        power_w: float,
+        slope_w_per_s: float,
+        limits_hz: tuple[float, float],
     ) -> bool:
         """One stretch of `seconds` with a linear input.
 
@@ -140,7 +145,10 @@ class Coarse:
         return self._by_halves(times, deviations, seconds, limits_hz)
 
     def _by_halves(
-        self, times: list[float], deviations: list[float], seconds: float,
+        self,
+        times: list[float],
+        deviations: list[float],
+        seconds: float,
         limits_hz: tuple[float, float],
     ) -> bool:
         z, whole = self.vector, 1 << _HALVINGS
@@ -187,7 +195,10 @@ class Coarse:
             return found
         corners = [-math.inf, *self.corners, math.inf]
         low, high = corners[index], corners[index + 1]
-        middle = 0.5 * (max(low, high - 2.0) + min(high, low + 2.0))
+        if math.isinf(low) or math.isinf(high):
+            middle = low + 1.0 if math.isinf(high) else high - 1.0
+        else:
+            middle = 0.5 * (low + high)
         mass = self.swing.mass_w_s_per_hz
         a = np.zeros((self.size, self.size))
         a[_F, _POWER] = a[_INTEGRAL, _F] = a[_POWER, _SLOPE] = 1.0
@@ -241,4 +252,3 @@ class Coarse:
             stack.append(stack[-1] @ halves[level])
         self.ladders[key] = ladder = _Ladder(np.concatenate(stack), halves)
         return ladder
-

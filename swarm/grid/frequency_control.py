@@ -18,8 +18,13 @@ class Secondary:
     """
 
     def __init__(
-        self, spec: AreaSpec, bias_w_per_hz: float, limits_w: tuple[float, float], gain: float,
-        output_w: float, integral_w: float,
+        self,
+        spec: AreaSpec,
+        bias_w_per_hz: float,
+        limits_w: tuple[float, float],
+        gain: float,
+        output_w: float,
+        integral_w: float,
     ) -> None:
         self.low, self.high = -limits_w[0], limits_w[1]
         self.cycle_s = spec.secondary_cycle_s

@@ -1,10 +1,10 @@
 """The disturbed path: small fixed steps, exact in the lags, second order in frequency.
 
-One step predicts frequency by Euler, passes the asked powers through the exact solution of the lags
-for a linear input, and corrects frequency with the mean power this gives: an exponential form of
-Heun's method (Hochbruck and Ostermann, "Exponential integrators", Acta Numerica 19, 2010). Lags much
-shorter than the step are harmless. Plain floats: for a handful of groups they are several times
-faster than arrays.
+One step predicts frequency by Euler, passes the asked powers through the exact solution of the
+lags for a linear input, and corrects frequency with the mean power this gives: an exponential form
+of Heun's method (Hochbruck and Ostermann, "Exponential integrators", Acta Numerica 19, 2010). Lags
+much shorter than the step are harmless. Plain floats: for a handful of groups they are several
+times faster than arrays.
 """
 
 from __future__ import annotations
@@ -43,8 +43,13 @@ class Watch:
 class Groups:
     """State of the droop responders while an interval runs, and the energy (g,) they gave."""
 
-    def __init__(self, responders: Responders, ramped: list[float], governor: list[float],
-                 reheat: list[float]) -> None:
+    def __init__(
+        self,
+        responders: Responders,
+        ramped: list[float],
+        governor: list[float],
+        reheat: list[float],
+    ) -> None:
         self.constants: list[tuple[float, ...]] = list(
             zip(
                 responders.gain_w_per_hz.tolist(),
@@ -84,8 +89,9 @@ class Groups:
                 lagged += gain / lag
             elif delay < step_s:
                 direct += gain
-        rate = max(2.0 * direct / swing.mass_w_s_per_hz,
-                   3.0 * math.sqrt(lagged / swing.mass_w_s_per_hz))
+        rate = max(
+            2.0 * direct / swing.mass_w_s_per_hz, 3.0 * math.sqrt(lagged / swing.mass_w_s_per_hz)
+        )
         return step_s / min(max(1.0, math.ceil(step_s * rate)), 64.0)
 
     def for_step(self, h: float) -> list[_Constants]:
@@ -93,8 +99,19 @@ class Groups:
         found = self._cache.get(h)
         if found is None:
             found = [
-                (gain, dead, up, down, delay, ramp * h, lag, *_lag(h, lag), reheat,
-                 *_lag(h, reheat), share)
+                (
+                    gain,
+                    dead,
+                    up,
+                    down,
+                    delay,
+                    ramp * h,
+                    lag,
+                    *_lag(h, lag),
+                    reheat,
+                    *_lag(h, reheat),
+                    share,
+                )
                 for gain, dead, up, down, delay, ramp, lag, reheat, share in self.constants
             ]
             self._cache[h] = found
@@ -108,6 +125,28 @@ def asked(gain: float, dead: float, up: float, down: float, deviation: float) ->
     if deviation < -dead:
         return min(gain * (-dead - deviation), up)
     return 0.0
+
+
+def _limited(group: _Constants, r0: float, before: float, seen: float, u1: float) -> float:
+    """Where a rate limit from `r0` is after a step in which what is asked moves linearly.
+
+    Deviation goes from `before` to `seen`, so that `u1` is asked at the end.
+    """
+    gain, dead, up, down, _, reach, *_ = group
+    u0 = asked(gain, dead, up, down, before)
+    if abs(before) <= dead < abs(seen):  # it moves only in the part beyond the deadband
+        reach *= (abs(seen) - dead) / abs(seen - before)
+    gap, change, met = u0 - r0, u1 - u0, 0.0
+    if gap != 0.0:
+        side = math.copysign(reach, gap)
+        closing = side - change
+        met = gap / closing if closing * gap > 0.0 else 1.0
+        if met >= 1.0:
+            return r0 + side
+        r0 += side * met
+    if abs(change) <= reach:
+        return u1
+    return r0 + math.copysign(reach, change) * (1.0 - met)
 
 
 def _lag(h: float, lag: float) -> tuple[float, float, float]:
@@ -151,6 +190,9 @@ def run(
     total, extra = groups.total(), moving(t) if moving else 0.0
     low, high, detect = watch.low_hz, watch.high_hz, watch.detect_hz
     window, steep = watch.window_s, watch.detect_rocof
+    last_seen = [0.0] * len(constants)
+    for i in groups.limited:
+        last_seen[i] = history(times, deviations, t - groups.constants[i][4])
     back = 0
     integral, detected = 0.0, None
     rocof = math.inf
@@ -162,8 +204,8 @@ def run(
         guess = f + h * (power_w + extra + total - damping * f) / mass
         energy = hh * (power_w + power1 + extra + extra1)
         again = []
-        i = 0
-        for gain, dead, up, down, delay, ramp, lag, e, b0, b1, slow, ex, c0, c1, share in constants:
+        for i, group in enumerate(constants):
+            gain, dead, up, down, delay, ramp, lag, e, b0, b1, slow, ex, c0, c1, share = group
             if delay <= 0.0:
                 seen = guess
             else:
@@ -189,12 +231,12 @@ def run(
             else:
                 u = 0.0
             u0, y0 = ramped[i], governor[i]
-            if u - u0 > ramp:
-                u = u0 + ramp
-            elif u0 - u > ramp:
-                u = u0 - ramp
+            if ramp < math.inf:
+                u = _limited(group, u0, last_seen[i], seen, u)
             if delay < h:
                 again.append((i, u0))
+            else:
+                last_seen[i] = seen
             part = hh * (u0 + u)
             asked_energy[i] += part
             ramped[i] = u
@@ -212,14 +254,16 @@ def run(
             else:
                 reheat[i] = y
             energy += part
-            i += 1
         f1 = (kept * f + energy) * given
         # The answers without dead time follow the corrected frequency.
         for i, u0 in again:
             gain, dead, up, down, delay, ramp, lag, *_ = constants[i]
             seen = f1 if delay <= 0.0 else f1 + (f - f1) * delay / h
             u = asked(gain, dead, up, down, seen)
-            ramped[i] = min(max(u, u0 - ramp), u0 + ramp)
+            if ramp < math.inf:
+                u = _limited(constants[i], u0, last_seen[i], seen, u)
+                last_seen[i] = seen
+            ramped[i] = u
             if lag <= 0.0:
                 governor[i] = ramped[i]
                 if constants[i][10] <= 0.0:

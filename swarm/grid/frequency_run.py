@@ -21,8 +21,9 @@ class Run:
     def __init__(self, spec: AreaSpec, state: AreaState, interval: Interval) -> None:
         self.spec, self.interval, self.end = spec, interval, interval.seconds
         nominal = spec.nominal_hz
-        self.times: list[float] = state.past_s.tolist()
-        self.deviations: list[float] = state.past_hz.tolist()
+        # Before what is remembered, frequency is taken as steady.
+        self.times: list[float] = [-1e6, *state.past_s.tolist()]
+        self.deviations: list[float] = [float(state.past_hz[0]), *state.past_hz.tolist()]
         self.first = len(self.times) - 1
         self.events: list[Event] = []
         self.groups = Groups(
@@ -54,15 +55,16 @@ class Run:
         )
         trips = interval.trips
         self.protection = Relays(
-            trips.under_hz - nominal, trips.over_hz - nominal, trips.delay_s,
-            state.tripped, state.trip_due_s,
+            trips.under_hz - nominal,
+            trips.over_hz - nominal,
+            trips.delay_s,
+            state.tripped,
+            state.trip_due_s,
         )
         self.protocol = Protocol(spec, interval.emergency, state.emergency, self.end, self.events)
         self.shed_energy = self.step_load_w * float(state.shed.sum()) * self.end
         self.tripped_energy = np.where(state.tripped, -trips.power_w, 0.0) * self.end
-        self.above = Inside(
-            (spec.restore_at_pu - 1.0) * nominal, math.inf, state.above_since_s
-        )
+        self.above = Inside((spec.restore_at_pu - 1.0) * nominal, math.inf, state.above_since_s)
         release = spec.release_pu * nominal
         self.inside = Inside(-release, release, state.emergency.inside_since_s)
         self.band = spec.band_pu[1] * nominal
@@ -70,6 +72,7 @@ class Run:
         self.blackout_s = math.inf
         self.fine_parts: list[tuple[float, float]] = []
         self.coarse: Coarse | None = None
+        self.swing = Swing(1.0, 0.0)
         self._frozen()
         # The imbalance goes on where it was, then ramps to the plateau that gives the mean.
         self.level = state.plateau_w + state.frozen_w - self.frozen + interval.sudden_w
@@ -96,7 +99,7 @@ class Run:
             2.0 * max(kinetic, 1e-3 * self.interval.kinetic_ws) / self.spec.nominal_hz,
             self.load_damping * served,
         )
-        if not hasattr(self, "swing") or swing != self.swing:
+        if swing != self.swing:
             self.swing, self.coarse = swing, None
 
     def imbalance(self, t: float) -> float:
@@ -318,9 +321,7 @@ class Run:
             self.coarse.enter(f)
             self.coarse_start = t, f
         power, slope = self.other_power(t)
-        return self.coarse.advance(
-            self.times, self.deviations, stop - t, power, slope, (low, high)
-        )
+        return self.coarse.advance(self.times, self.deviations, stop - t, power, slope, (low, high))
 
     def _close_coarse(self) -> None:
         coarse = self.coarse
@@ -356,8 +357,16 @@ class Run:
         power, slope = self.other_power(t)
         moving = protocol.storage_at if protocol.storage_moving else None
         integral, detected = run(
-            self.groups, self.swing, self.times, self.deviations, stop, spec.step_s,
-            power, slope, moving, watch,
+            self.groups,
+            self.swing,
+            self.times,
+            self.deviations,
+            stop,
+            spec.step_s,
+            power,
+            slope,
+            moving,
+            watch,
         )
         self._book(integral, f0)
         reached = self.times[-1]

@@ -1,7 +1,7 @@
 """What the frequency of one control area is computed from, and what comes out.
 
-Power is in watts, energy in watt-seconds, injection positive. A deviation is frequency less nominal.
-Limits of frequency are in per unit of nominal, so that they hold for 50 and 60 Hz.
+Power is in watts, energy in watt-seconds, injection positive. A deviation is frequency less
+nominal. Limits of frequency are in per unit of nominal, so that they hold for 50 and 60 Hz.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class AreaSpec:
     """Constants of a run. Frequency limits are per unit of nominal, times are seconds.
 
     `damping` is the share by which load changes per share of frequency (1.0: 1 % per 1 %).
-    Steps are at most `step_s` for `fine_seconds` after a disturbance and about `coarse_step_s` else.
+    Steps are at most `step_s` for `fine_seconds` after a disturbance, else at most `coarse_step_s`.
 
     Secondary control is a sampled PI on the area control error, `bias * deviation`, where bias is
     the area's droop gain plus load damping (UCTE Operation Handbook, Policy 1, appendix 1: an

@@ -285,10 +285,12 @@ POLICIES: dict[str, type[OperatorPolicy]] = {"heuristic": Heuristic, "random": R
 
 
 def _reserve_level(view: OperatorView) -> float:
+    if (view.unserved_w > 0).any():
+        return RESERVE_LEVELS[0]
     change = np.diff(view.imbalance_w)
     change = change[np.isfinite(change)]
     known = len(change) >= 3
-    swing_w = DEVIATIONS * float(change.std(ddof=1)) if known else 0.0
+    swing_w = DEVIATIONS * _deviation(change) if known else 0.0
     incident_w = float(np.nan_to_num(view.largest_unit_w))
     for level in RESERVE_LEVELS:
         restoration_w = level * view.restoration_size_w
@@ -296,6 +298,15 @@ def _reserve_level(view: OperatorView) -> float:
         if restoration_w >= swing_w and covered and (known or level >= _NORMAL):
             return level
     return RESERVE_LEVELS[-1]
+
+
+def _deviation(change: Float) -> float:
+    """Standard deviation from the median absolute deviation, which a single outage does not move.
+
+    1.4826 makes it that of a normal distribution (Rousseeuw, Croux, Alternatives to the median
+    absolute deviation, Journal of the American Statistical Association 88, 1993).
+    """
+    return 1.4826 * float(np.median(np.abs(change - np.median(change))))
 
 
 def _activation_level(view: OperatorView) -> float:

@@ -32,6 +32,8 @@ class Run:
         timings: wall-clock figures; empty where it did not finish.
         digest: one SHA-256 over its tables.
         parts: bytes of the tables where there is no folder.
+        baseline: the run it is compared with, where the scenario has a baseline and it was run
+            just now; `manifest["baseline"]` names its folder.
     """
 
     run_dir: Path | None
@@ -40,12 +42,14 @@ class Run:
     timings: dict[str, Any]
     digest: str
     parts: Mapping[str, bytes] | None = field(default=None, repr=False)
+    baseline: Run | None = field(default=None, repr=False)
 
     def table(self, name: str) -> pa.Table:
         """One table as Arrow, see `swarm.results.tables`; read anew at each call.
 
         Args:
-            name: `market`, `grid`, `kinds`, `agents`, `registry`, or `orders` where it was kept.
+            name: `market`, `grid`, `kinds`, `agents`, `registry`; `orders` where they were kept;
+                `events` and `trace` with a grid; `buses` and `lines` with a feeder.
 
         Raises:
             UsageError: where there is no such table, or a part of it is damaged.
@@ -105,10 +109,14 @@ class Run:
 
 
 def finished_run(
-    folder: Path | None, manifest: dict[str, Any], timings: dict[str, Any], results: Results
+    folder: Path | None,
+    manifest: dict[str, Any],
+    timings: dict[str, Any],
+    results: Results,
+    baseline: Run | None = None,
 ) -> Run:
     """The run that just ended; its results are as `read_run(folder)` would give them."""
-    return Run(folder, manifest, results.metrics, timings, results.digest, results.parts)
+    return Run(folder, manifest, results.metrics, timings, results.digest, results.parts, baseline)
 
 
 def read_run(run_dir: str | Path, *, unfinished: bool = False) -> Run:

@@ -25,8 +25,8 @@ from swarm.results.run import Run, finished_run
 from swarm.results.writer import ResultWriter
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.setup import Plan, contiguous, even, pack, plan
-from swarm.runtime.timing import Phases, TimedEngine, TimedSink
-from swarm.scenario.load import load_scenario, scenario_yaml
+from swarm.runtime.timing import Phases, TimedEngine, TimedSink, alert_timings
+from swarm.scenario.load import baseline_of, load_scenario, scenario_yaml
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
 
@@ -145,40 +145,85 @@ def run(
 
 
 def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Run:
-    """Run a validated scenario; see `run`."""
+    """Run a validated scenario, after its baseline where it has one; see `run`."""
     _check(options)
-    phases = Phases()
-    begin = time.perf_counter()
-    with phases.measure("prepare"):
-        world = build_world(scenario, options.data)
-        scenario = world.scenario
-        for note in world.notes:
-            progress.note(note)
-        ready = plan(world, options.policy)
-        resolved = scenario_yaml(scenario)
+    other = baseline_of(scenario)
+    baseline = None if other is None else _prepare(other, options, progress)
+    prepared = _prepare(scenario, options, progress)
+    for note in prepared.notes:
+        progress.note(note)
     # The cluster must answer before anything is written.
     with _connected(options) as cluster:
-        hosts = _pack(ready, options, cluster)
-        now = datetime.now(UTC)
-        manifest = _manifest(scenario, ready, options, len(hosts), world.notes, now)
-        folder = None
-        if options.out is not None:
-            folder = new_run_folder(options.out, scenario.name, scenario.seed, resolved, now)
-        with _recorded(folder, manifest, resolved):
-            progress.begin(scenario, ready.agents)
-            writer = ResultWriter(scenario, ready.rosters, folder, ready.feeder)
-            engine = _engine(ready, hosts, cluster, progress, manifest)
-            phases.seconds["start"] = time.perf_counter() - begin - phases.seconds["prepare"]
-            timed = TimedEngine(engine, phases)
-            simulate(timed, scenario.ticks, TimedSink(writer, phases), progress.tick)
-            with phases.measure("write"):
-                results = writer.finish()
-            timings = _timings(phases, time.perf_counter() - begin, scenario.ticks, ready.agents)
-            manifest |= {"status": "finished", "digest": results.digest}
-            if folder is not None:
-                write_json(folder / "metrics.json", results.metrics)
-                write_json(folder / "timings.json", timings)
-    return finished_run(folder, manifest, timings, results)
+        compared = None
+        if baseline is not None:
+            assert scenario.baseline is not None
+            progress.note(f"first {scenario.baseline.name}, to compare")
+            compared = _simulate(baseline, options, progress, cluster, None)
+            if cluster is not None:
+                cluster.end_actors()
+        return _simulate(prepared, options, progress, cluster, compared)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run that is valid and ready to start."""
+
+    scenario: Scenario
+    plan: Plan
+    resolved: str
+    notes: tuple[str, ...]
+    seconds: float
+
+
+def _prepare(scenario: Scenario, options: Options, progress: Progress) -> _Prepared:
+    begin = time.perf_counter()
+    world = build_world(scenario, options.data)
+    ready = plan(world, options.policy)
+    resolved = scenario_yaml(world.scenario)
+    return _Prepared(world.scenario, ready, resolved, world.notes, time.perf_counter() - begin)
+
+
+def _simulate(
+    prepared: _Prepared,
+    options: Options,
+    progress: Progress,
+    cluster: Cluster | None,
+    baseline: Run | None,
+) -> Run:
+    scenario, ready = prepared.scenario, prepared.plan
+    phases = Phases()
+    phases.seconds["prepare"] = prepared.seconds
+    begin = time.perf_counter()
+    hosts = _pack(ready, options, cluster)
+    now = datetime.now(UTC)
+    manifest = _manifest(scenario, ready, options, len(hosts), prepared.notes, now)
+    if baseline is not None and scenario.baseline is not None:
+        folder = baseline.run_dir
+        manifest["baseline"] = {
+            "name": scenario.baseline.name,
+            "run": None if folder is None else folder.name,
+            "digest": baseline.digest,
+        }
+    folder = None
+    if options.out is not None:
+        folder = new_run_folder(options.out, scenario.name, scenario.seed, prepared.resolved, now)
+    with _recorded(folder, manifest, prepared.resolved):
+        progress.begin(scenario, ready.agents)
+        writer = ResultWriter(scenario, ready.rosters, folder, ready.feeder)
+        engine = _engine(ready, hosts, cluster, progress, manifest)
+        phases.seconds["start"] = time.perf_counter() - begin
+        timed = TimedEngine(engine, phases)
+        simulate(timed, scenario.ticks, TimedSink(writer, phases), progress.tick)
+        with phases.measure("write"):
+            results = writer.finish()
+        wall = prepared.seconds + time.perf_counter() - begin
+        timings = _timings(phases, wall, scenario.ticks, ready.agents)
+        timings["alerts"] = alert_timings(timed.alert_seconds)
+        manifest |= {"status": "finished", "digest": results.digest}
+        if folder is not None:
+            write_json(folder / "metrics.json", results.metrics)
+            write_json(folder / "timings.json", timings)
+    return finished_run(folder, manifest, timings, results, baseline)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from swarm.grid.balance import Operated
 from swarm.loop import Closed, Engine, Sink
 from swarm.market.auctioneer import Cleared, TickRecord
@@ -34,6 +36,8 @@ class TimedEngine:
 
     def __init__(self, engine: Engine, phases: Phases) -> None:
         self._engine, self._phases = engine, phases
+        self.alert_seconds: list[float] = []
+        """Wall-clock time from each detection to the last acknowledgement."""
 
     def first_signal(self) -> Signal:
         """See `Engine`."""
@@ -56,8 +60,10 @@ class TimedEngine:
 
     def alert(self, alert: Alert) -> None:
         """See `Engine`."""
+        begin = time.perf_counter()
         with self._phases.measure("alert"):
             self._engine.alert(alert)
+        self.alert_seconds.append(time.perf_counter() - begin)
 
     def fetch(self, record: Any) -> TickRecord:
         """See `Engine`."""
@@ -75,3 +81,11 @@ class TimedSink:
         """See `Sink`."""
         with self._phases.measure("write"):
             self._sink.write(record, operated)
+
+
+def alert_timings(seconds: Sequence[float]) -> dict[str, float] | None:
+    """Wall-clock time from detection to the last acknowledgement, in ms; None without an alert."""
+    if not seconds:
+        return None
+    p50, p99, most = np.percentile(1000 * np.array(seconds), [50, 99, 100]).round(3).tolist()
+    return {"alerts": len(seconds), "p50_ms": p50, "p99_ms": p99, "max_ms": most}

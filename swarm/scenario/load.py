@@ -121,6 +121,27 @@ def validate(data: Mapping[str, Any]) -> tuple[Scenario | None, list[Problem]]:
     return scenario, [*converted(data, scenario), *check(scenario)]
 
 
+def baseline_of(scenario: Scenario) -> Scenario | None:
+    """The scenario to compare with, None where there is none.
+
+    Raises:
+        UsageError: where a field of `baseline.set` does not exist or its value is not valid.
+    """
+    if scenario.baseline is None:
+        return None
+    data = {**scenario.model_dump(mode="json"), "baseline": None}
+    try:
+        origins = apply_sets(data, scenario.baseline.set)
+    except UsageError as error:
+        told = str(error).replace("--set ", "", 1)
+        raise UsageError(f"scenario {scenario.name!r}: baseline.set: {told}") from None
+    found, problems = validate(data)
+    if problems or found is None:
+        lines = [f"scenario {scenario.name!r}: baseline.set: {text}" for text in origins.values()]
+        raise UsageError("; ".join(lines).replace("--set ", "") + f": {problems[0]}")
+    return found
+
+
 def scenario_yaml(scenario: Scenario) -> str:
     """The scenario with all its fields as YAML, which `load_scenario` reads to an equal one."""
     text: str = yaml.dump(

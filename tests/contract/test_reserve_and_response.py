@@ -1,4 +1,4 @@
-"""One contract for every kind on a physical grid: what is sold can be held, what is drawn is booked.
+"""Every kind on a physical grid: what is sold can be held, what is drawn is booked.
 
 The market is replaced by luck, and the trimming of energy orders is written again from its rule.
 """
@@ -6,18 +6,22 @@ The market is replaced by luck, and the trimming of energy orders is written aga
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.agents.kinds import KINDS
+from swarm.agents.policy import BUILT_IN
 from swarm.agents.shard import Clock, Effect, Host, Shard, ShardSpec, cut
 from swarm.market.orders import BUY, SELL
 from swarm.messages import (
     DOWN,
+    METER_COLUMNS,
     RESERVE_PRODUCTS,
     UP,
     Meters,
@@ -26,7 +30,6 @@ from swarm.messages import (
     ReserveOffers,
     Response,
     StepReply,
-    concatenate,
     encode,
 )
 from tests.agents.helpers import check_meters, shard_spec, signal
@@ -34,6 +37,8 @@ from tests.agents.helpers import check_meters, shard_spec, signal
 from .test_kinds_and_policies import ASSETS, POLICIES, TICKS, every_kind, rough_signal
 
 NONE = np.zeros(0, dtype=np.int64)
+STEPS = 100
+"""Past every event."""
 HELD = tuple(f"{product}_w" for product in RESERVE_PRODUCTS)
 QUIET = {
     # Nothing fails, and load and weather come as forecast.
@@ -106,6 +111,7 @@ def test_what_is_sold_of_reserve_can_be_held(
         policy=policy,
         seed=seed,
         first=10,
+        ticks=30,
         clock=Clock(15, hour),
         perfect_forecast=True,
         physical=True,
@@ -139,12 +145,12 @@ def test_the_test_above_sees_reserve_of_every_kind() -> None:
     for kind in KINDS:
         clock = Clock(15, 20.0)
         of = Shard(shard_spec(kind, QUIET[kind], clock=clock, perfect_forecast=True, physical=True))
-        prices = np.linspace(40, 60, 24)
-        told, products = NONE, set()
+        prices = np.linspace(80, 160, 24)
+        told, sold, products = NONE, NONE, set()
         for tick in range(3):
             now = signal(tick, price_forecast=prices, reserve_w=(10**9,) * 4)
-            reply = of.step(now, told, NONE, NONE if tick == 0 else sold)
-            told = reply.orders.quantity // 2
+            reply = of.step(now, told, NONE, sold)
+            told = reply.orders.quantity
             assert reply.reserve is not None, kind
             sold = reply.reserve.quantity * 0
             products |= set(reply.reserve.product.tolist())
@@ -152,24 +158,17 @@ def test_the_test_above_sees_reserve_of_every_kind() -> None:
         assert products == ways.get(kind, {0, 1, 2, 3}), kind
 
 
-class Grid:
-    """Draws a response within the headroom of every agent, by its global index alone."""
-
-    def __init__(self, kind: str, seed: int = 3) -> None:
-        self.kind, self.seed = kind, seed
-
-    def drawn(self, tick: int, meters: Meters, first: int) -> Response:
-        """What is drawn in the interval of these meters, of agents from `first` on."""
-        n = len(meters.up_w)
-        r = np.random.default_rng([self.seed, tick])
-        u = r.random((200, 3))[first - 100 : first - 100 + n]
-        up, down = np.floor(meters.up_w * u[:, 0]), np.floor(meters.down_w * u[:, 0])
-        way = np.where(u[:, 1] < 0.4, up, np.where(u[:, 1] < 0.8, -down, 0))
-        shed = np.floor(meters.load_w * u[:, 2]) if tick % 5 == 0 else np.zeros(n)
-        # Held back is what is generated and not taken down already.
-        rest = meters.generation_w + np.minimum(way, 0) * (self.kind != "home")
-        held = np.floor(np.maximum(rest, 0) * u[:, 2]) if tick % 7 == 0 else np.zeros(n)
-        return Response(*(x.astype(np.int64) for x in (way, shed, held)))
+def drawn_in(tick: int, kind: str, meters: Meters) -> Response:
+    """What the operator draws in the interval of these meters: luck within the headroom."""
+    n = len(meters.up_w)
+    u = np.random.default_rng(tick).random((n, 3))
+    up, down = np.floor(meters.up_w * u[:, 0]), np.floor(meters.down_w * u[:, 0])
+    way = np.where(u[:, 1] < 0.4, up, np.where(u[:, 1] < 0.8, -down, 0))
+    shed = np.floor(meters.load_w * u[:, 2]) * (tick % 5 == 0)
+    # Held back is of what is generated and not taken down already.
+    left = meters.generation_w + np.minimum(way, 0) * (kind != "home")
+    held_back = np.floor(np.maximum(left, 0) * u[:, 2]) * (tick % 7 == 0)
+    return Response(*(x.astype(np.int64) for x in (way, shed, held_back)))
 
 
 def physical_spec(kind: str, policy: str) -> ShardSpec:
@@ -186,6 +185,7 @@ def physical_spec(kind: str, policy: str) -> ShardSpec:
         series={role: r.random((TICKS, 3)) * 1.1 for role in ("load", "availability")},
         policy=policy,
         first=100,
+        ticks=TICKS,
         clock=Clock(7, 20.25),
         effects=effects,
         physical=True,
@@ -198,14 +198,14 @@ def grid_run(
     """Step agents cut into shards of one host; reserve is sold and drawn from by luck."""
     edges = [0, *cuts, len(spec.roster)]
     host = Host([cut(spec, a, b) for a, b in itertools.pairwise(edges)])
-    grid, told, replies, responses = Grid(spec.roster.kind), None, [], []
+    told, replies, responses = None, [], []
     for tick in range(steps):
         asks = {"reserve_w": (10**8, 10**8, 10**8, 10**8)} if tick % 4 else {}
-        reply = host.step(_with(rough_signal(tick), asks), told)
+        reply = host.step(msgspec.structs.replace(rough_signal(tick), **asks), told)
         replies.append(reply)
         response = None
         if reply.meters is not None:
-            response = grid.drawn(tick - 1, reply.meters, 100)
+            response = drawn_in(tick - 1, spec.roster.kind, reply.meters)
             responses.append(response)
         o, sold = reply.orders, NONE
         if reply.reserve is not None:
@@ -218,36 +218,92 @@ def grid_run(
     return replies, responses
 
 
-def _with(given: Any, changes: dict[str, Any]) -> Any:
-    values = {name: getattr(given, name) for name in given.__struct_fields__}
-    return type(given)(**{**values, **changes})
-
-
 @every_kind
 @pytest.mark.parametrize("policy", POLICIES)
 def test_state_and_books_hold_under_random_responses(kind: str, policy: str) -> None:
     spec = physical_spec(kind, policy)
-    replies, responses = grid_run(spec, (), 200)
-    n, hours = len(spec.roster), spec.clock.tick_hours
-    cells = getattr(Shard(spec).parameters, "battery", None)
-    true = None if cells is None else cells.initial_mwh
+    replies, responses = grid_run(spec, (), STEPS)
+    battery = getattr(Shard(spec).parameters, "battery", None)
+    stored = None if battery is None else battery.initial_mwh
+    drawn_at_all = 0
     for reply, drawn in zip(replies[1:], responses, strict=True):
         m = reply.meters
         assert m is not None
-        check_meters(m, n, after_response=True)
-        if cells is None or true is None:
+        check_meters(m, len(spec.roster), after_response=True)
+        drawn_at_all += int(np.abs(drawn.activated_w).sum())
+        if battery is None:
             continue
-        assert (m.stored_mwh >= (0 if kind == "ev" else cells.floor_mwh)).all()
-        assert (m.stored_mwh <= cells.ceiling_mwh).all()
-        true = book(spec, true - m.trip_mwh, m.battery_w, hours)
-        np.testing.assert_allclose(m.stored_mwh, true, rtol=1e-9, atol=1e-12)
+        stored = stored - m.trip_mwh
+        metered = after(battery, stored, m.battery_w, spec.clock.tick_hours)
+        np.testing.assert_allclose(m.stored_mwh, metered, rtol=1e-9, atol=1e-12)
+        # Metered is the schedule; the response moved the same cells in the same interval.
         flowed = m.battery_w + drawn.activated_w
-        assert (np.abs(flowed) <= cells.power_mw * 1e6 + 1e-6).all()
-        before = previous(spec, replies, responses, reply.tick)
-        true = book(spec, before - m.trip_mwh, flowed, hours)
-        assert (true >= (-1e-12 if kind == "ev" else cells.floor_mwh - 1e-12)).all()
-        assert (true <= cells.ceiling_mwh + 1e-12).all()
-        _TRUE[kind, policy, reply.tick] = true
+        assert (np.abs(flowed) <= battery.power_mw * 1e6 + 1e-6).all()
+        stored = after(battery, stored, flowed, spec.clock.tick_hours)
+        floor = 0 if kind == "ev" else battery.floor_mwh
+        for energy in (m.stored_mwh, stored):
+            assert (energy >= floor - 1e-12 * battery.energy_mwh).all()
+            assert (energy <= battery.ceiling_mwh + 1e-12 * battery.energy_mwh).all()
+    # Units that odd policies never start have nothing to draw from.
+    assert drawn_at_all > 0 or (kind == "generator" and policy not in BUILT_IN)
 
 
-_TRUE: dict[Any, np.ndarray] = {}
+def after(battery: Any, stored: np.ndarray, power_w: np.ndarray, hours: float) -> np.ndarray:
+    """Energy after an interval: e (1 - d)^h + charged eta_c - discharged / eta_d."""
+    rested = stored * (1 - battery.self_discharge_per_hour) ** hours
+    rested = np.maximum(rested, np.minimum(stored, battery.floor_mwh))
+    energy = np.abs(power_w) / 1e6 * hours
+    charged = np.where(power_w < 0, energy, 0) * battery.charge_efficiency
+    return rested + charged - np.where(power_w > 0, energy, 0) / battery.discharge_efficiency
+
+
+@every_kind
+def test_reserve_and_response_pack_as_well(kind: str) -> None:
+    spec = physical_spec(kind, "random")
+    whole, responses = grid_run(spec, (), STEPS)
+    cut_up, _ = grid_run(spec, (1, 2, 5), STEPS)
+    assert [encode(reply) for reply in whole] == [encode(reply) for reply in cut_up]
+    assert any(reply.reserve is not None for reply in whole)
+    assert len(responses) == STEPS - 1
+
+
+@every_kind
+def test_without_a_grid_nothing_of_it_is_metered_and_nothing_changes(kind: str) -> None:
+    replies = {}
+    for physical in (False, True):
+        spec = replace(physical_spec(kind, "random"), physical=physical)
+        host, told = Host([spec]), None
+        replies[physical] = []
+        for tick in range(60):
+            reply = host.step(rough_signal(tick), told)
+            told = Notice(tick, reply.orders.quantity * (tick % 3) // 2, NONE)
+            replies[physical].append(reply)
+    seen = 0
+    for plain, physical in zip(replies[False], replies[True], strict=True):
+        assert plain.reserve is None is physical.reserve
+        assert encode(StepReply(0, plain.orders, None)) == encode(
+            StepReply(0, physical.orders, None)
+        )
+        if plain.meters is None or physical.meters is None:
+            continue
+        for name in METER_COLUMNS:
+            ours, theirs = getattr(plain.meters, name), getattr(physical.meters, name)
+            if name in ("up_w", "down_w", "sudden_w"):
+                assert not ours.any()
+                seen += np.count_nonzero(theirs)
+            else:
+                np.testing.assert_array_equal(ours, theirs)
+    assert seen > 0
+
+
+@every_kind
+def test_who_does_not_respond_has_no_headroom_and_offers_no_reserve(kind: str) -> None:
+    spec = replace(physical_spec(kind, "heuristic"), responds=False)
+    replies, _ = grid_run(spec, (), 60)
+    seen = sum(
+        np.count_nonzero([reply.meters.up_w, reply.meters.down_w])
+        for reply in replies
+        if reply.meters is not None
+    )
+    seen += sum(reply.reserve is not None for reply in replies)
+    assert (seen == 0) == KINDS[kind].FLEXIBLE

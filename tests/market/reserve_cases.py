@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from hypothesis import settings
 from hypothesis import strategies as st
 
+from swarm.market.auctioneer import MarketSpec
 from swarm.market.orders import BUY, SELL
+from swarm.market.outside import Connection
 from swarm.messages import Orders, ReserveOffers
 
 from .oracle import Order
@@ -24,6 +27,10 @@ PRICES = [0, 1, 5_000, 5_001, CAP_MILLI, CAP_MILLI + 1]
 ENERGY_PRICES = [-7_000, 0, 10_000, 40_001, 3_000_000]
 ORDER_PRICES = [-500_000, 0, 10_000, 20_000, 20_001, 3_000_000]
 QUANTITIES = [0, 1, 2, 3, 7, 1_000_003, 30_000_000]
+PENALTY_MILLI, FACTOR = 20_000, 2.5
+MINUTES = 5
+FEW = settings(max_examples=settings.default.max_examples // 5)
+"""A fifth of the profile's examples: each is a market, or many draws at once."""
 
 
 class Offer(NamedTuple):
@@ -87,3 +94,21 @@ def order_table(orders: list[Order]) -> Orders:
     """The arrays of `orders`, in its order."""
     side, price, quantity, agent = np.array(orders, dtype=np.int64).reshape(-1, 4).T.copy()
     return Orders(side.astype(np.int8), price, quantity, agent)
+
+
+def spec(agents: int, **changed: Any) -> MarketSpec:
+    """One tick of agents on one host beside a connection, unless `changed`."""
+    fields: dict[str, Any] = {
+        "mechanism": "uniform_price",
+        "vertical_step": "lower",
+        "price_floor": -500.0,
+        "price_cap": np.full(1, 3_000.0),
+        "penalty_per_mwh": PENALTY_MILLI / 1_000,
+        "tick_minutes": MINUTES,
+        "outside": Connection(10**7, 5, np.array([15.0]), 2.0, 2.0, 0),
+        "host_agents": (np.arange(agents),),
+        "keep_orders": True,
+        "reserve_price_cap_per_mw_h": 50.0,
+        "reserve_penalty_factor": FACTOR,
+    }
+    return MarketSpec(**{**fields, **changed})

@@ -17,7 +17,7 @@ from swarm.market.reserve import ReserveContracts, buy_reserve, without_reserve
 from swarm.messages import DOWN, UP
 
 from .oracle import Order, walk
-from .reserve_cases import CAP_MILLI, Case, Offer, cases, offer_table
+from .reserve_cases import CAP_MILLI, FEW, Case, Offer, cases, offer_table
 from .strategies import book_of
 
 splits = st.builds(random.Random, st.integers(0, 2**32 - 1))
@@ -36,6 +36,7 @@ def one(offers: list[tuple[int, int]], asked: int) -> ReserveContracts:
 # Clearing
 
 
+@FEW
 @given(cases)
 def test_each_product_is_the_walk_of_its_offers_against_one_bid(case: Case) -> None:
     found = bought(case)
@@ -51,6 +52,7 @@ def test_each_product_is_the_walk_of_its_offers_against_one_bid(case: Case) -> N
         assert found.total_w()[product] == walked.volume
 
 
+@FEW
 @given(cases)
 def test_reserve_costs_the_least_it_can(case: Case) -> None:
     """As bought: most that offers under the cap allow, at least cost (HiGHS)."""
@@ -103,6 +105,7 @@ def test_reserve_by_hand(
     assert found.total_w() == (sum(sold), 0, 0, 0)
 
 
+@FEW
 @given(cases)
 def test_permutation_of_agents_changes_nothing(case: Case) -> None:
     by_agent = defaultdict(list)
@@ -120,6 +123,7 @@ def test_permutation_of_agents_changes_nothing(case: Case) -> None:
     assert mixed.bought_w.tolist() == found.bought_w[rows].tolist()
 
 
+@FEW
 @given(cases, splits)
 def test_an_offer_in_two_parts_changes_nothing(case: Case, draw: random.Random) -> None:
     parts = []
@@ -131,6 +135,7 @@ def test_an_offer_in_two_parts_changes_nothing(case: Case, draw: random.Random) 
     assert split.bought_w.reshape(-1, 2).sum(axis=1).tolist() == found.bought_w.tolist()
 
 
+@FEW
 @given(cases)
 def test_what_agents_sold_is_the_sum_of_what_was_bought_of_them(case: Case) -> None:
     found = bought(case)
@@ -140,6 +145,7 @@ def test_what_agents_sold_is_the_sum_of_what_was_bought_of_them(case: Case) -> N
     assert found.sold_w.tolist() == sold
 
 
+@FEW
 @given(cases, st.integers(-600_000, 600_000))
 def test_energy_is_priced_for_the_agents_good(case: Case, reference: int) -> None:
     found = bought(case)
@@ -170,6 +176,7 @@ def trimmed(case: Case, sold_w: list[list[int]]) -> list[int]:
     return left
 
 
+@FEW
 @given(cases)
 def test_reserve_leaves_the_dearest_sells_and_the_cheapest_buys(case: Case) -> None:
     outside = [Order(SELL, 20_000, 7, case.agents), Order(BUY, 0, 7, case.agents)]

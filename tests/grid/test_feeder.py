@@ -1,0 +1,425 @@
+"""Power flow against published values, closed forms, Kirchhoff's laws and pandapower; and what
+inverters do to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swarm.grid.feeder import CURVE_TOLERANCE, Feeder, Regulated
+from swarm.grid.feeders import FeederTable, case33bw, generated
+from swarm.grid.inverter import Inverters
+
+# Base case of Baran and Wu's feeder, bus 1 to 33, as reprinted in the literature (four digits).
+PUBLISHED_PU = """
+1.0000 0.9970 0.9829 0.9755 0.9681 0.9497 0.9462 0.9413 0.9351 0.9292 0.9284
+0.9269 0.9208 0.9185 0.9171 0.9157 0.9137 0.9131 0.9965 0.9929 0.9922 0.9916
+0.9794 0.9727 0.9694 0.9477 0.9452 0.9337 0.9255 0.9220 0.9178 0.9169 0.9166
+"""
+
+
+@pytest.fixture(scope="module")
+def base() -> Feeder:
+    return Feeder(case33bw())
+
+
+def two_bus(r: float = 0.4, x: float = 0.3, kv: float = 0.4) -> FeederTable:
+    return FeederTable(
+        name="two",
+        nominal_kv=kv,
+        source_bus="s",
+        buses=("s", "e"),
+        line_from=("s",),
+        line_to=("e",),
+        resistance_ohm=np.array([r]),
+        reactance_ohm=np.array([x]),
+        capacitance_f=np.zeros(1),
+        rating_a=np.array([100.0]),
+        load_w=np.zeros(2),
+        load_var=np.zeros(2),
+    )
+
+
+def test_case33bw_has_the_published_base_case(base: Feeder) -> None:
+    flow = base.solve(-base.table.load_w, -base.table.load_var)
+    voltage = flow.voltage_pu[0]
+    np.testing.assert_allclose(voltage, [float(v) for v in PUBLISHED_PU.split()], atol=1e-4)
+    assert voltage.min() == pytest.approx(0.913090, abs=5e-7)
+    assert base.table.buses[voltage.argmin()] == "18"
+    assert flow.losses_w[0] == pytest.approx(202_677, abs=0.5)
+    assert (voltage < 0.95).sum() == 21
+    assert flow.line_losses_w[0].sum() == pytest.approx(flow.losses_w[0])
+    assert np.isnan(flow.line_loading).all()
+
+
+def test_case33bw_agrees_with_pandapower(base: Feeder) -> None:
+    pandapower = pytest.importorskip(
+        "pandapower", reason="pandapower is not installed (extra: test)"
+    )
+    from pandapower.networks import case33bw as theirs
+
+    net = theirs()
+    pandapower.runpp(net, tolerance_mva=1e-12)
+    flow = base.solve(-base.table.load_w, -base.table.load_var)
+    np.testing.assert_allclose(flow.voltage_pu[0], net.res_bus.vm_pu, rtol=0, atol=1e-8)
+    degrees = np.rad2deg(flow.angle_rad[0])
+    np.testing.assert_allclose(degrees, net.res_bus.va_degree, rtol=0, atol=1e-6)
+    assert flow.slack_w[0] / 1e6 == pytest.approx(net.res_ext_grid.p_mw.sum(), abs=1e-8)
+    assert flow.slack_var[0] / 1e6 == pytest.approx(net.res_ext_grid.q_mvar.sum(), abs=1e-8)
+
+
+@pytest.mark.parametrize("load_va", [1e3, 2e4, 5e4, -3e4])
+def test_two_buses_have_a_closed_form(load_va: float) -> None:
+    table = two_bus()
+    p, q = 0.9 * load_va, 0.4 * load_va
+    flow = Feeder(table).solve(np.array([0, -p]), np.array([0, -q]))
+    # u = V^2 solves u^2 + (2 (r p + x q) - V0^2) u + |z|^2 |s|^2 = 0, in volts and watts.
+    middle = 400.0**2 - 2 * (0.4 * p + 0.3 * q)
+    square = (middle + np.sqrt(middle**2 - 4 * 0.25 * (p**2 + q**2))) / 2
+    assert flow.voltage_pu[0, 1] == pytest.approx(np.sqrt(square) / 400, abs=1e-9)
+    assert flow.losses_w[0] == pytest.approx(0.4 * (p**2 + q**2) / square, rel=1e-7)
+    assert flow.slack_w[0] == pytest.approx(p + flow.losses_w[0], rel=1e-9)
+    ampere = np.sqrt(p**2 + q**2) / np.sqrt(3 * square)
+    assert flow.line_loading[0, 0] == pytest.approx(ampere / 100, rel=1e-7)
+
+
+def test_a_flow_at_the_nose_of_the_two_bus_curve() -> None:
+    # With x = 0 the most load is V0^2 / (4 r), at half the voltage.
+    feeder = Feeder(two_bus(r=0.4, x=0.0))
+    most = 400.0**2 / (4 * 0.4)
+    below = feeder.solve(np.array([0, -0.999 * most]), np.zeros(2))
+    assert below.converged[0]
+    assert below.voltage_pu[0, 1] == pytest.approx((1 + np.sqrt(0.001)) / 2, abs=1e-6)
+    assert not feeder.solve(np.array([0, -1.001 * most]), np.zeros(2)).converged[0]
+
+
+def test_power_at_the_source_bus_counts(base: Feeder) -> None:
+    power, reactive = -base.table.load_w, -base.table.load_var
+    without = base.solve(power, reactive)
+    extra = np.zeros(33)
+    extra[0] = 1e6
+    flow = base.solve(power + extra, reactive - extra)
+    assert flow.slack_w[0] == pytest.approx(without.slack_w[0] - 1e6, abs=1e-3)
+    assert flow.slack_var[0] == pytest.approx(without.slack_var[0] + 1e6, abs=1e-3)
+
+
+def test_a_batch_is_as_one_by_one_and_a_failure_stays_alone(base: Feeder) -> None:
+    rng = np.random.default_rng(0)
+    scale = rng.uniform(-0.5, 1.5, (6, 33))
+    scale[2] = 20.0
+    power, reactive = -base.table.load_w * scale, -base.table.load_var * scale
+    batch = base.solve(power, reactive)
+    assert batch.converged.tolist() == [True, True, False, True, True, True]
+    for at in range(6):
+        one = base.solve(power[at], reactive[at])
+        for name in ("voltage_pu", "angle_rad", "line_losses_w", "losses_w", "slack_w"):
+            np.testing.assert_array_equal(getattr(one, name)[0], getattr(batch, name)[at])
+    for values in (batch.voltage_pu, batch.losses_w, batch.slack_var, batch.line_losses_w):
+        assert np.isnan(values[2]).all()
+    balance = batch.slack_w + power.sum(axis=1) - batch.losses_w
+    np.testing.assert_allclose(np.delete(balance, 2), 0.0, atol=1e-3)
+    alone = base.solve(power[2], reactive[2])
+    assert not alone.converged[0]
+
+
+@pytest.mark.parametrize(
+    ("power", "reactive", "message"),
+    [
+        (np.zeros(3), np.zeros(2), r"power_w: expected shape \(2,\) or \(batch, 2\)"),
+        (np.zeros((2, 2)), np.zeros(2), r"reactive_var: .* got \(1, 2\)"),
+        (np.array([0, np.nan]), np.zeros(2), "power_w: expected finite values, got nan"),
+        (np.zeros(2), np.array([0, np.inf]), "reactive_var: expected finite values, got inf"),
+    ],
+)
+def test_bad_injections_are_named(power: np.ndarray, reactive: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Feeder(two_bus()).solve(power, reactive)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> FeederTable:
+    """Radial feeders of 2 to 12 buses, lines in either direction, sources anywhere."""
+    count = draw(st.integers(2, 12))
+    names = draw(st.permutations([str(bus) for bus in range(count)]))
+    floats = st.floats(0.01, 1.0)
+    pairs, lines = [], count - 1
+    for bus in range(1, count):
+        pair = [names[draw(st.integers(0, bus - 1))], names[bus]]
+        pairs.append(pair[::-1] if draw(st.booleans()) else pair)
+
+    def values(of: st.SearchStrategy[float]) -> np.ndarray:
+        return np.array(draw(st.lists(of, min_size=lines, max_size=lines)))
+
+    return FeederTable(
+        name="tree",
+        nominal_kv=20.0,
+        source_bus=draw(st.sampled_from(names)),
+        buses=tuple(str(bus) for bus in range(count)),
+        line_from=tuple(pair[0] for pair in pairs),
+        line_to=tuple(pair[1] for pair in pairs),
+        resistance_ohm=values(floats),
+        reactance_ohm=values(st.one_of(st.just(0.0), floats)),
+        capacitance_f=values(st.one_of(st.just(0.0), st.floats(0, 3e-7))),
+        rating_a=np.full(lines, 400.0),
+        load_w=np.zeros(count),
+        load_var=np.zeros(count),
+        source_voltage_pu=draw(st.floats(0.97, 1.05)),
+    )
+
+
+def injected(table: FeederTable, voltage_pu: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Complex power (n,) in VA that Kirchhoff's laws ask for, from the admittance matrix."""
+    volt = voltage_pu * table.nominal_kv * 1e3 * np.exp(1j * angle)
+    at = {bus: index for index, bus in enumerate(table.buses)}
+    admittance = np.zeros((len(at), len(at)), dtype=complex)
+    for line, (start, end) in enumerate(zip(table.line_from, table.line_to, strict=True)):
+        i, j = at[start], at[end]
+        series = 1 / complex(table.resistance_ohm[line], table.reactance_ohm[line])
+        shunt = 1j * 2 * np.pi * table.frequency_hz * table.capacitance_f[line] / 2
+        admittance[[i, j], [i, j]] += series + shunt
+        admittance[[i, j], [j, i]] -= series
+    return volt * np.conj(admittance @ volt)
+
+
+@settings(max_examples=60)
+@given(table=trees(), seed=st.integers(0, 2**32 - 1))
+def test_kirchhoff_holds(table: FeederTable, seed: int) -> None:
+    count = len(table.buses)
+    power, reactive = np.random.default_rng(seed).uniform(-2e6, 2e6, (2, count))
+    flow = Feeder(table).solve(power, reactive)
+    assert flow.converged[0]
+    asked = injected(table, flow.voltage_pu[0], flow.angle_rad[0])
+    source = table.buses.index(table.source_bus)
+    power[source] += flow.slack_w[0]
+    reactive[source] += flow.slack_var[0]
+    # 1 W of up to 24 MW.
+    np.testing.assert_allclose(asked, power + 1j * reactive, rtol=0, atol=1.0)
+    assert flow.losses_w[0] == pytest.approx(power.sum(), abs=1.0)
+    assert flow.voltage_pu[0, source] == pytest.approx(table.source_voltage_pu, abs=1e-9)
+
+
+def evenly(table: FeederTable, count: int, total_w: float, oversize: float = 1.1) -> Inverters:
+    """Equal inverters at every bus but the source in turn, all generating."""
+    bus = np.arange(count) % (len(table.buses) - 1) + 1
+    each = np.full(count, total_w / count)
+    return Inverters(bus, each * oversize, each, each)
+
+
+def by_bus(feeder: Feeder, inverters: Inverters, values: np.ndarray) -> np.ndarray:
+    sums = np.zeros(len(feeder.table.buses))
+    np.add.at(sums, inverters.bus, values)
+    return sums
+
+
+def off_curve(done: Regulated, inverters: Inverters) -> tuple[float, float]:
+    """How far reactive power is off its curve and active power over it, shares of the rating."""
+    voltage, rated = done.flow.voltage_pu[0][inverters.bus], inverters.rated_va
+    curve = 0.44 * (np.clip((0.98 - voltage) / 0.06, 0, 1) - np.clip((voltage - 1.02) / 0.06, 0, 1))
+    active = inverters.power_w - done.curtailed_w
+    room = np.sqrt(np.maximum(rated**2 - active**2, 0))
+    wanted = np.clip(curve * rated, -room, room)
+    most = (1 - 0.8 * np.clip((voltage - 1.06) / 0.04, 0, 1)) * rated
+    over = np.where(done.curtailed_w < inverters.generation_w, active - most, 0.0)
+    return float(abs((done.reactive_var - wanted) / rated).max()), float((over / rated).max())
+
+
+def regulated(
+    feeder: Feeder, inverters: Inverters, load: float = 0.3, start: np.ndarray | None = None
+) -> Regulated:
+    table = feeder.table
+    power = -load * table.load_w + by_bus(feeder, inverters, inverters.power_w)
+    start = np.zeros(len(inverters.bus)) if start is None else start
+    done = feeder.regulate(power, -load * table.load_var, inverters, start)
+    # The flow it reports is the flow of the state it reports.
+    again = feeder.solve(
+        power - by_bus(feeder, inverters, done.curtailed_w),
+        -load * table.load_var + by_bus(feeder, inverters, done.reactive_var),
+    )
+    np.testing.assert_allclose(again.voltage_pu, done.flow.voltage_pu, rtol=0, atol=1e-9)
+    return done
+
+
+def test_volt_var_alone_holds_a_sunny_feeder(base: Feeder) -> None:
+    inverters = evenly(base.table, 96, 5e6)
+    before = base.solve(
+        -0.3 * base.table.load_w + by_bus(base, inverters, inverters.power_w),
+        -0.3 * base.table.load_var,
+    )
+    assert before.voltage_pu.max() > 1.06
+    done = regulated(base, inverters)
+    assert done.converged
+    assert done.flow.voltage_pu.max() < 1.06
+    assert not done.curtailed_w.any()
+    assert off_curve(done, inverters)[0] <= CURVE_TOLERANCE
+
+
+def test_volt_watt_curtails_only_where_the_voltage_is_high(base: Feeder) -> None:
+    inverters = evenly(base.table, 96, 16e6)
+    done = regulated(base, inverters)
+    assert done.converged
+    voltage = done.flow.voltage_pu[0][inverters.bus]
+    assert 1.06 < voltage.max() < 1.10
+    assert (done.curtailed_w > 0).any()
+    # 1.04 pu: there the reactive power of 0.147 leaves room for more than 1 / 1.1 of the rating.
+    assert not done.curtailed_w[voltage < 1.04].any()
+    assert max(off_curve(done, inverters)) <= CURVE_TOLERANCE
+
+
+def test_low_voltage_is_supported(base: Feeder) -> None:
+    inverters = replace(
+        evenly(base.table, 64, 3e6), power_w=np.zeros(64), generation_w=np.zeros(64)
+    )
+    done = regulated(base, inverters, load=1.0)
+    assert done.converged
+    assert done.flow.voltage_pu.min() > 0.93
+    assert done.reactive_var.max() > 0
+    assert off_curve(done, inverters)[0] <= CURVE_TOLERANCE
+
+
+def test_generation_goes_down_where_volt_watt_does_not_suffice() -> None:
+    """A weak line: at 20 % of the rating the end still has more than 1.10 pu."""
+    feeder = Feeder(two_bus(r=2.0, x=0.02))
+    inverters = Inverters(np.array([1]), np.array([6e4]), np.array([5e4]), np.array([5e4]))
+    done = feeder.regulate(np.array([0, 5e4]), np.zeros(2), inverters, np.zeros(1))
+    assert done.converged
+    assert 1.0999 < done.flow.voltage_pu.max() <= 1.10
+    left = 5e4 - done.curtailed_w[0]
+    assert 0 < left < 0.2 * 6e4
+    # r P + x Q = V (V - V0) but for the small quadrature part.
+    assert 2.0 * left + 0.02 * done.reactive_var[0] == pytest.approx(400**2 * 1.1 * 0.1, rel=0.002)
+
+
+def test_further_curtailment_spares_other_feeders_of_the_busbar() -> None:
+    table = replace(
+        two_bus(),
+        buses=("s", "weak", "strong"),
+        line_from=("s", "s"),
+        line_to=("weak", "strong"),
+        resistance_ohm=np.array([2.0, 0.05]),
+        reactance_ohm=np.array([0.02, 0.02]),
+        capacitance_f=np.zeros(2),
+        rating_a=np.full(2, np.inf),
+        load_w=np.zeros(3),
+        load_var=np.zeros(3),
+    )
+    each = np.full(2, 5e4)
+    inverters = Inverters(np.array([1, 2]), each * 1.2, each, each)
+    done = Feeder(table).regulate(np.array([0, 5e4, 5e4]), np.zeros(3), inverters, np.zeros(2))
+    assert done.converged
+    assert done.flow.voltage_pu.max() <= 1.10
+    assert done.curtailed_w[0] > 4e4
+    assert done.curtailed_w[1] == 0
+
+
+def test_what_cannot_be_held_is_told_by_the_voltage() -> None:
+    # A discharging battery may not be curtailed.
+    feeder = Feeder(two_bus(r=2.0, x=0.02))
+    inverters = Inverters(np.array([1]), np.array([6e4]), np.array([2e4]), np.zeros(1))
+    done = feeder.regulate(np.array([0, 2e4]), np.zeros(2), inverters, np.zeros(1))
+    assert done.converged
+    assert done.flow.voltage_pu.max() > 1.10
+    assert done.curtailed_w[0] == 0
+
+
+def test_a_quiet_interval_takes_few_flows(base: Feeder) -> None:
+    inverters = evenly(base.table, 96, 8e6)
+    first = regulated(base, inverters)
+    same = regulated(base, inverters, start=first.reactive_var)
+    assert same.iterations <= 2
+    a_little = replace(inverters, power_w=inverters.power_w * 1.005)
+    assert regulated(base, a_little, start=first.reactive_var).iterations <= 3
+
+
+def test_a_feeder_without_a_flow_is_told(base: Feeder) -> None:
+    inverters = evenly(base.table, 32, 1e5)
+    done = base.regulate(-20 * base.table.load_w, np.zeros(33), inverters, np.zeros(32))
+    assert not done.converged
+    assert np.isnan(done.flow.voltage_pu).all()
+    assert np.isfinite(done.curtailed_w).all()
+
+
+def test_inverters_can_save_a_feeder_from_collapse() -> None:
+    # Reactive load over the most the line carries, within what inverters at the end can give.
+    feeder = Feeder(two_bus(r=0.04, x=0.4))
+    inverters = Inverters(np.array([1]), np.array([2e5]), np.zeros(1), np.zeros(1))
+    power, reactive = np.array([0, -2e4]), np.array([0, -1.1e5])
+    assert not feeder.solve(power, reactive).converged[0]
+    done = feeder.regulate(power, reactive, inverters, np.zeros(1))
+    assert done.converged
+    assert off_curve(done, inverters)[0] <= CURVE_TOLERANCE
+
+
+def test_no_inverters_is_one_flow(base: Feeder) -> None:
+    none = Inverters(np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
+    done = base.regulate(-base.table.load_w, -base.table.load_var, none, np.zeros(0))
+    assert (done.converged, done.iterations) == (True, 1)
+    assert done.flow.losses_w[0] == pytest.approx(202_677, abs=0.5)
+
+
+def test_bad_inverters_are_named(base: Feeder) -> None:
+    inverters = evenly(base.table, 2, 1e5)
+    beyond = replace(inverters, bus=np.array([1, 33]))
+    flat = np.zeros(33)
+    with pytest.raises(ValueError, match=r"inverters\.bus: expected 0 to 32, got 33"):
+        base.regulate(flat, flat, beyond, np.zeros(2))
+    with pytest.raises(ValueError, match=r"start_var: expected shape \(2,\), got \(3,\)"):
+        base.regulate(flat, flat, inverters, np.zeros(3))
+    with pytest.raises(ValueError, match="start_var: expected finite values, got nan"):
+        base.regulate(flat, flat, inverters, np.array([0, np.nan]))
+
+
+@settings(max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    buses=st.integers(2, 60),
+    generation_mw=st.floats(0.0, 15.0),
+    load_mw=st.floats(0.0, 6.0),
+    stretch=st.floats(0.5, 4.0),
+)
+def test_settled_feeders_are_on_their_curves(
+    seed: int, buses: int, generation_mw: float, load_mw: float, stretch: float
+) -> None:
+    table = generated(buses, seed % 7)
+    table = replace(
+        table,
+        resistance_ohm=table.resistance_ohm * stretch,
+        reactance_ohm=table.reactance_ohm * stretch,
+    )
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 40))
+    share = rng.uniform(0.1, 1.0, count)
+    generation = generation_mw * 1e6 * share / share.sum()
+    inverters = Inverters(
+        bus=rng.integers(0, buses, count),
+        rated_va=generation * rng.uniform(0.9, 1.5, count) + 1e3,
+        power_w=generation,
+        generation_w=generation * rng.integers(0, 2, count),
+    )
+    feeder = Feeder(table)
+    load = rng.uniform(0, 1, buses)
+    load *= load_mw * 1e6 / load.sum()
+    power = by_bus(feeder, inverters, inverters.power_w) - load
+    done = feeder.regulate(power, -0.3 * load, inverters, np.zeros(count))
+    if not done.converged:
+        # Only where there is no flow without help either.
+        assert not feeder.solve(power, -0.3 * load).converged[0]
+        return
+    off, over = off_curve(done, inverters)
+    assert off <= 1.01 * CURVE_TOLERANCE
+    assert over <= 1.01 * CURVE_TOLERANCE
+    assert (done.curtailed_w >= 0).all()
+    assert (done.curtailed_w <= inverters.generation_w).all()
+    high = done.flow.voltage_pu[0] > 1.10
+    left = inverters.generation_w - done.curtailed_w > 2 * CURVE_TOLERANCE * inverters.rated_va
+    assert not (high[inverters.bus] & left).any()
+
+
+def test_the_library_is_imported_only_with_a_feeder() -> None:
+    code = "import sys, swarm.grid.feeder; sys.exit('power_grid_model' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
