@@ -15,7 +15,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ ALL_CLEAR = Alert(tick=0, active=False)
 """In force at once, and changes nothing."""
 BYTES = 10
 COMPUTING_SECONDS = 1.0
+ALERTS_PER_STEP = 25
+"""Fewer than a computing host acknowledges in a second."""
 WARM_UP = 20
 SHORTEST_RUN = 288
 
@@ -52,7 +54,7 @@ class Computing(Heuristic):
 
 
 class Sounding:
-    """An engine that sounds alerts while its hosts step: one a step, or for `seconds` of it."""
+    """An engine that sounds alerts while its hosts step: one a step, or for `seconds` of each."""
 
     def __init__(self, engine: Any, seconds: float) -> None:
         self._engine, self._seconds = engine, seconds
@@ -105,12 +107,12 @@ def computing(agents: Plan) -> Plan:
     return replace(agents, shards=(first, *agents.shards[1:]))
 
 
-def sounded(engine: Any, run: Callable[[], object]) -> list[float]:
-    """Seconds of each alert that `run` sounded on `engine`."""
+def sounding(engine: Any, ticks: int, seconds: float) -> list[float]:
+    """Seconds of each alert sounded while `engine` runs `ticks` ticks."""
     before = len(engine.alert_seconds)
-    run()
-    seconds: list[float] = engine.alert_seconds[before:]
-    return seconds
+    simulate(Sounding(engine, seconds), ticks, Nowhere(), lambda cleared, operated: None)
+    alerts: list[float] = engine.alert_seconds[before:]
+    return alerts
 
 
 def told(mode: str, hosts: int, seconds: list[float]) -> dict[str, Any]:
@@ -145,25 +147,31 @@ def main(agents: int, alerts: int, one_each: bool, json_file: Path | None) -> No
     scenario = load_scenario("price_spike", agents=agents, sets=(length,)).scenario
     ready = plan(build_world(scenario, None), "heuristic")
     cluster = Cluster(None)
+    count = None if one_each else cluster.hosts_for(ready.agents)
 
     def start(given: Plan) -> Any:
-        count = None if one_each else cluster.hosts_for(given.agents)
         hosts = contiguous(given, 1) if count is None else even(given, count)
         return cluster.engine(*pack(given, hosts), hosts, lambda up, wanted: None)
 
+    actors = agents if count is None else count
+    rows = [told("bare call", actors, bare(actors, alerts))]
     engine = start(ready)
-    hosts = len(engine.placements)
-    sounded(engine, lambda: [engine.alert(ALL_CLEAR) for _ in range(WARM_UP)])
-    idle = sounded(engine, lambda: [engine.alert(ALL_CLEAR) for _ in range(alerts)])
-    rows = [told("idle", hosts, idle)]
-    stepping = Sounding(engine, 0.0)
-    rows.append(
-        told("stepping", hosts, sounded(engine, lambda: _simulate(stepping, scenario.ticks)))
-    )
-    if not one_each:
-        busy = start(computing(ready))
-        seconds: list[float] = []
-        for _ in range(max(1, alerts // 100)):
-            pass
-        del seconds
+    for _ in range(WARM_UP + alerts):
+        engine.alert(ALL_CLEAR)
+    rows.append(told("idle", actors, engine.alert_seconds[WARM_UP:]))
+    rows.append(told("stepping", actors, sounding(engine, alerts, 0.0)))
+    if count is not None:
+        engine = start(computing(ready))
+        steps = -(-alerts // ALERTS_PER_STEP)
+        rows.append(told("computing", actors, sounding(engine, steps, COMPUTING_SECONDS)))
     cluster.close()
+    floor = rows[0]["p50_ms"]
+    click.echo(", ".join(f"{row['mode']} {row['p50_ms'] / floor:.2f}x bare" for row in rows[1:]))
+    if json_file is not None:
+        machine = {"cpus": os.cpu_count(), "platform": platform.platform()}
+        answer = {"machine": machine, "agents": agents, "modes": rows}
+        json_file.write_text(json.dumps(answer, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

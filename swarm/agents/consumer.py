@@ -122,11 +122,10 @@ def _due(p: Parameters, s: State, hours: float) -> np.ndarray:
 def _bears(p: Parameters, s: State, hours: float, responses: int) -> np.ndarray:
     """bool (n,): catches up in time even after this many more ticks of full response.
 
-    It learns of a response one tick late and may sell a reduction meanwhile: each costs the tick
-    itself and one of catching up.
+    Each costs a tick of catching up, and one passes before it learns of it.
     """
     left = np.where(s.backlog_w > 0, s.hours_left, p.shift_window_hours)
-    bears: np.ndarray = left + 1e-9 >= (_ticks_needed(p, s) + 3 + responses) * hours
+    bears: np.ndarray = left + 1e-9 >= (_ticks_needed(p, s) + 1 + responses) * hours
     return bears
 
 

@@ -29,6 +29,7 @@ from swarm.grid.frequency_types import (
     EmergencyResources,
     EmergencyState,
     Event,
+    Floats,
 )
 
 NONE, ACTIVE, RECOVERY = 0, 1, 2
@@ -93,8 +94,8 @@ class Protocol:
         self.generation_energy = self.generation * seconds
         self._refresh()
         # Beginnings planned in the last interval are still to be told.
-        self._storage_waits = self.phase != NONE and self.storage_next > 0.0
-        self._generation_waits = self.phase != NONE and self.generation_start > 0.0
+        self._storage_waits = 0.0 < self.storage_next < math.inf
+        self._generation_waits = 0.0 < self.generation_start < math.inf
 
     # --- what the area sees ---
 
@@ -147,7 +148,10 @@ class Protocol:
 
     def storage_at(self, t: float) -> float:
         """Move storage on to time `t` (not back) and return its power, W."""
-        if t > self.now:
+        if t > self.now and self.storage_next == math.inf:
+            self.generation_to(t)
+            self.now = t
+        elif t > self.now:
             since = np.maximum(self.start, self.now)
             reach = self.rate * np.maximum(t - since, 0.0)
             gap = self.target - self.storage
@@ -175,8 +179,12 @@ class Protocol:
 
     def finish_step(self, t: float) -> None:
         """Bring all to the end of a block."""
-        self.storage_at(t)
-        self._refresh()
+        if self.storage_next < math.inf:
+            self.storage_at(t)
+            self._refresh()
+        elif t > self.now:
+            self.generation_to(t)
+            self.now = t
 
     # --- the steps ---
 
@@ -187,10 +195,10 @@ class Protocol:
         """Detection at `moment`, noticed at `t`; the alert follows."""
         if self.phase == NONE:
             self.phase = ACTIVE
-            self.detected = moment
-            self._storage_waits = True
-            self._generation_waits = True
+            self._storage_waits = self._generation_waits = True
             self._event(moment, "detection", 0.0, hz)
+        if self._storage_waits:
+            self.detected = moment
         self.alert = max(moment + self.spec.alert_latency_s, t)
 
     def raise_alert(self, t: float, need_w: float, hz: float) -> bool:
@@ -198,8 +206,40 @@ class Protocol:
 
         A later alert that could call nothing more is not sent: then false.
         """
-        first, have = self.rearm == -math.inf, self.have
+        first = self.rearm == -math.inf
         self.alert, self.rearm = math.inf, t + self.spec.reassess_s
+        target, loads, generation = self._plan(need_w)
+        changed = target != self.target
+        if not first and not changed.any() and not loads and generation == self.generation_target:
+            return False
+        self.phase = ACTIVE
+        self._event(t, "alert", need_w, hz)
+        self.target = target
+        self.start = np.where(changed, t + self.have.storage_delay_s, self.start)
+        # No step begins before the one that precedes it.
+        last = float(self.start[changed].min()) if changed.any() else t
+        for k in loads:
+            last = self.due[k] = max(t + float(self.have.load_delay_s[k]), last)
+        if generation != self.generation_target:
+            self.generation_target, self.generation_start = generation, last
+        self._refresh()
+        return True
+
+    def look_again(self, t: float, need_w: float) -> bool:
+        """Whether a later alert would call more; if not, wait."""
+        target, loads, generation = self._plan(need_w)
+        if (
+            bool(loads)
+            or generation != self.generation_target
+            or bool((target != self.target).any())
+        ):
+            return True
+        self.rearm = t + self.spec.reassess_s
+        return False
+
+    def _plan(self, need_w: float) -> tuple[Floats, list[int], float]:
+        """Storage targets (s,), blocks of load to shed, and generation for a need."""
+        have = self.have
         rest = need_w + float(self.target.sum()) + self.generation_target
         # Storage, in proportion to what each unit has.
         limit = have.storage_up_w if rest > 0.0 else have.storage_down_w
@@ -215,21 +255,7 @@ class Protocol:
             loads.append(k)
             rest -= block
         generation = min(max(rest, -have.generation_down_w), have.generation_up_w)
-        changed = target != self.target
-        if not first and not changed.any() and not loads and generation == self.generation_target:
-            return False
-        self.phase = ACTIVE
-        self._event(t, "alert", need_w, hz)
-        self.target = target
-        self.start = np.where(changed, t + have.storage_delay_s, self.start)
-        # No step begins before the one that precedes it.
-        last = float(self.start[changed].min()) if changed.any() else t
-        for k in loads:
-            last = self.due[k] = max(t + float(have.load_delay_s[k]), last)
-        if generation != self.generation_target:
-            self.generation_target, self.generation_start = generation, last
-        self._refresh()
-        return True
+        return target, loads, generation
 
     def act(self, t: float, hz: float) -> bool:
         """Do what was planned for `t`; true if a power jumped or began to move."""

@@ -101,6 +101,7 @@ class Feeder:
         reactive_var: FloatArray,
         inverters: Inverters,
         start_var: FloatArray,
+        start_curtailed_w: FloatArray | None = None,
     ) -> Regulated:
         """The state in which every inverter is on its curves.
 
@@ -114,11 +115,15 @@ class Feeder:
             reactive_var: float64 (n,), injection of each bus without that of its inverters.
             inverters: m of them.
             start_var: float64 (m,), where to start: reactive power of the last interval, or 0.
+            start_curtailed_w: float64 (m,), likewise; at most the generation counts.
 
         Raises ValueError for wrong shapes, values that are not finite and unknown buses.
         """
-        self._check_inverters(inverters, start_var)
-        search = _Search(self, power_w, reactive_var, inverters, start_var)
+        if start_curtailed_w is None:
+            start_curtailed_w = np.zeros(len(inverters.bus))
+        start = {"start_var": start_var, "start_curtailed_w": start_curtailed_w}
+        self._check_inverters(inverters, start)
+        search = _Search(self, power_w, reactive_var, inverters, start_var, start_curtailed_w)
         converged = search.settle()
         for _ in range(_MAX_CUTS):
             if not (converged and search.cut()):
@@ -132,15 +137,16 @@ class Feeder:
             converged=converged,
         )
 
-    def _check_inverters(self, inverters: Inverters, start_var: FloatArray) -> None:
+    def _check_inverters(self, inverters: Inverters, start: dict[str, FloatArray]) -> None:
         bus, buses = inverters.bus, len(self.table.buses)
         if len(bus) and not (bus.min() >= 0 and bus.max() < buses):
             bad = bus[(bus < 0) | (bus >= buses)][0]
             raise ValueError(f"inverters.bus: expected 0 to {buses - 1}, got {bad}")
-        if np.shape(start_var) != bus.shape:
-            raise ValueError(f"start_var: expected shape {bus.shape}, got {np.shape(start_var)}")
-        if not np.isfinite(start_var).all():
-            raise ValueError(f"start_var: expected finite values, got {first_bad(start_var)}")
+        for name, value in start.items():
+            if np.shape(value) != bus.shape:
+                raise ValueError(f"{name}: expected shape {bus.shape}, got {np.shape(value)}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"{name}: expected finite values, got {first_bad(value)}")
 
     def linear_rise(
         self, voltage_pu: FloatArray, more: FloatArray, slope: FloatArray
@@ -194,10 +200,12 @@ class _Search:
         reactive_var: FloatArray,
         inverters: Inverters,
         start_var: FloatArray,
+        start_curtailed_w: FloatArray,
     ) -> None:
         self.feeder, self.inverters = feeder, inverters
         self.power_w, self.reactive_var = power_w, reactive_var
-        self.active, self.reactive = inverters.power_w, np.asarray(start_var, dtype=np.float64)
+        curtailed = np.minimum(np.maximum(start_curtailed_w, 0.0), inverters.generation_w)
+        self.active, self.reactive = inverters.power_w - curtailed, start_var
         self._near = 0.1 * CURVE_TOLERANCE * self._by_bus(inverters.rated_va)
         self.most_w = np.full(len(inverters.bus), np.inf)
         self.flows = 0

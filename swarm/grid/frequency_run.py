@@ -215,7 +215,11 @@ class Run:
         if protocol.act(t, hz):
             self._jump(t)
         detect = self.spec.detect_pu * self.spec.nominal_hz
-        if protocol.armed(t) and abs(self.deviation) > detect:
+        if (
+            protocol.armed(t)
+            and abs(self.deviation) > detect
+            and (protocol.phase == NONE or protocol.look_again(t, self._need(t, False)))
+        ):
             protocol.detect(t, t, hz)
         if t >= self.inside.since + self.spec.release_wait_s - _EPS:
             self.inside.since = t
@@ -226,7 +230,6 @@ class Run:
 
     def _need(self, t: float, first: bool) -> float:
         """What the alert asks for, W, injection positive."""
-        self._close_coarse()
         window, f = self.spec.estimate_window_s, self.deviation
         slope = (f - history(self.times, self.deviations, t - window)) / window
         need = -self.swing.mass_w_s_per_hz * slope

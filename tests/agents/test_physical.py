@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from swarm.agents.reserve import split
@@ -187,7 +187,21 @@ def test_a_response_of_a_consumer_is_put_off_and_costs_its_comfort() -> None:
     assert m.shifted_w.tolist() == [-2_000_000, 0]
 
 
+def test_a_consumer_keeps_room_for_the_response_it_does_not_know_yet() -> None:
+    # Four hours hold what two give back: 32 MW ticks, of which the last response may have used 4.
+    bench = Bench("consumer", [LOAD] * 3 + [{**LOAD, "shift_window_hours": 0.5}], tick_minutes=15)
+    bench.s.backlog_w[:] = np.array([0, 27, 29, 0]) * 1_000_000
+    bench.s.hours_left[:] = 4
+    view = bench.view(reserve_w=ASKED)
+    shape = bench.reserve(view, [0.25, 30, 0, 0])
+    assert shape.quantity[:, [0, 2]].sum(axis=1).tolist() == [4_000_000, 1_000_000, 0, 0]
+    assert shape.spare[:, 0].tolist() == [3_000_000, 3_000_000, 2_000_000, 3_000_000]
+    assert not shape.quantity[:, [1, 3]].any()
+    assert shape.energy_price[0].tolist() == [30] * 4
+
+
 @settings(max_examples=40)
+@example(window=1.0, minutes=60, moves=[(0.0, 1.0)])
 @given(
     window=st.sampled_from([0.1, 0.5, 1.0, 1.7, 4.0]),
     minutes=st.sampled_from([5, 15, 60]),

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from swarm.agents.kinds import KINDS, Kind
-from swarm.agents.policy import Traits, load_policy
+from swarm.agents.policy import BUILT_IN, Traits, load_policy
 from swarm.agents.shard import Clock, Effect, Host, Shard, ShardSpec, cut
 from swarm.agents.view import View
 from swarm.errors import RunError, UsageError
@@ -270,7 +270,7 @@ def test_rewards_arrive_two_ticks_after_their_offers(kind: str) -> None:
         np.testing.assert_array_equal(profit, agents * 1000 + tick + 1)
 
 
-@pytest.mark.parametrize("name", ["heuristic", "random"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_policies_declare_their_traits(name: str) -> None:
     traits = load_policy(name).traits
     assert traits == Traits(name == "random", needs_training=False, has_memory=False)

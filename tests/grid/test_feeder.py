@@ -24,6 +24,9 @@ PUBLISHED_PU = """
 """
 
 
+ENDS = np.array([1])
+
+
 @pytest.fixture(scope="module")
 def base() -> Feeder:
     return Feeder(case33bw())
@@ -230,12 +233,13 @@ def off_curve(done: Regulated, inverters: Inverters) -> tuple[float, float]:
 
 
 def regulated(
-    feeder: Feeder, inverters: Inverters, load: float = 0.3, start: np.ndarray | None = None
+    feeder: Feeder, inverters: Inverters, load: float = 0.3, start: Regulated | None = None
 ) -> Regulated:
     table = feeder.table
     power = -load * table.load_w + by_bus(feeder, inverters, inverters.power_w)
-    start = np.zeros(len(inverters.bus)) if start is None else start
-    done = feeder.regulate(power, -load * table.load_var, inverters, start)
+    zero = np.zeros(len(inverters.bus))
+    state = (start.reactive_var, start.curtailed_w) if start else (zero,)
+    done = feeder.regulate(power, -load * table.load_var, inverters, *state)
     # The flow it reports is the flow of the state it reports.
     again = feeder.solve(
         power - by_bus(feeder, inverters, done.curtailed_w),
@@ -277,22 +281,31 @@ def test_low_voltage_is_supported(base: Feeder) -> None:
     )
     done = regulated(base, inverters, load=1.0)
     assert done.converged
-    assert done.flow.voltage_pu.min() > 0.93
-    assert done.reactive_var.max() > 0
+    # 0.9131 without them.
+    assert done.flow.voltage_pu.min() > 0.925
+    assert done.reactive_var.min() >= 0
     assert off_curve(done, inverters)[0] <= CURVE_TOLERANCE
 
 
+WEAK = {"r": 2.0, "x": 0.02}
+
+
 def test_generation_goes_down_where_volt_watt_does_not_suffice() -> None:
-    """A weak line: at 20 % of the rating the end still has more than 1.10 pu."""
-    feeder = Feeder(two_bus(r=2.0, x=0.02))
-    inverters = Inverters(np.array([1]), np.array([6e4]), np.array([5e4]), np.array([5e4]))
-    done = feeder.regulate(np.array([0, 5e4]), np.zeros(2), inverters, np.zeros(1))
+    """A weak line of a high source: at 20 % of the rating its end still has more than 1.10 pu."""
+    feeder = Feeder(replace(two_bus(**WEAK), source_voltage_pu=1.09))
+    one = np.array([1e4])
+    done = feeder.regulate(np.array([0, 1e4]), np.zeros(2), Inverters(ENDS, one, one, one), 0 * one)
     assert done.converged
     assert 1.0999 < done.flow.voltage_pu.max() <= 1.10
-    left = 5e4 - done.curtailed_w[0]
-    assert 0 < left < 0.2 * 6e4
-    # r P + x Q = V (V - V0) but for the small quadrature part.
-    assert 2.0 * left + 0.02 * done.reactive_var[0] == pytest.approx(400**2 * 1.1 * 0.1, rel=0.002)
+    left = 1e4 - done.curtailed_w[0]
+    # The power at which the end has 1.10 pu, by the closed form of two buses, at full absorption.
+    volt, q = 440.0, -4400.0
+    p = np.linspace(0, 4000, 400_001)
+    square = (volt - (2.0 * p + 0.02 * q) / volt) ** 2 + ((0.02 * p - 2.0 * q) / volt) ** 2
+    held = p[np.argmin(abs(square - (1.09 * 400) ** 2))]
+    assert done.reactive_var[0] == pytest.approx(q)
+    assert 0 < held < 0.2 * 1e4
+    assert left == pytest.approx(held, abs=10)
 
 
 def test_further_curtailment_spares_other_feeders_of_the_busbar() -> None:
@@ -301,26 +314,28 @@ def test_further_curtailment_spares_other_feeders_of_the_busbar() -> None:
         buses=("s", "weak", "strong"),
         line_from=("s", "s"),
         line_to=("weak", "strong"),
-        resistance_ohm=np.array([2.0, 0.05]),
-        reactance_ohm=np.array([0.02, 0.02]),
+        resistance_ohm=np.array([2.0, 0.001]),
+        reactance_ohm=np.array([0.02, 0.001]),
         capacitance_f=np.zeros(2),
         rating_a=np.full(2, np.inf),
         load_w=np.zeros(3),
         load_var=np.zeros(3),
+        source_voltage_pu=1.09,
     )
-    each = np.full(2, 5e4)
-    inverters = Inverters(np.array([1, 2]), each * 1.2, each, each)
-    done = Feeder(table).regulate(np.array([0, 5e4, 5e4]), np.zeros(3), inverters, np.zeros(2))
+    each = np.full(2, 1e4)
+    inverters = Inverters(np.array([1, 2]), each, each, each)
+    done = Feeder(table).regulate(np.array([0, 1e4, 1e4]), np.zeros(3), inverters, 0 * each)
     assert done.converged
     assert done.flow.voltage_pu.max() <= 1.10
-    assert done.curtailed_w[0] > 4e4
-    assert done.curtailed_w[1] == 0
+    assert done.curtailed_w[0] > 8000
+    # Volt-watt at 1.09 pu leaves 40 %, and nothing more is taken.
+    assert done.curtailed_w[1] == pytest.approx(6000, abs=5)
 
 
 def test_what_cannot_be_held_is_told_by_the_voltage() -> None:
     # A discharging battery may not be curtailed.
-    feeder = Feeder(two_bus(r=2.0, x=0.02))
-    inverters = Inverters(np.array([1]), np.array([6e4]), np.array([2e4]), np.zeros(1))
+    feeder = Feeder(two_bus(**WEAK))
+    inverters = Inverters(ENDS, np.array([6e4]), np.array([2e4]), np.zeros(1))
     done = feeder.regulate(np.array([0, 2e4]), np.zeros(2), inverters, np.zeros(1))
     assert done.converged
     assert done.flow.voltage_pu.max() > 1.10
@@ -330,10 +345,10 @@ def test_what_cannot_be_held_is_told_by_the_voltage() -> None:
 def test_a_quiet_interval_takes_few_flows(base: Feeder) -> None:
     inverters = evenly(base.table, 96, 8e6)
     first = regulated(base, inverters)
-    same = regulated(base, inverters, start=first.reactive_var)
-    assert same.iterations <= 2
+    assert first.curtailed_w.any()
+    assert regulated(base, inverters, start=first).iterations == 1
     a_little = replace(inverters, power_w=inverters.power_w * 1.005)
-    assert regulated(base, a_little, start=first.reactive_var).iterations <= 3
+    assert regulated(base, a_little, start=first).iterations <= 3
 
 
 def test_a_feeder_without_a_flow_is_told(base: Feeder) -> None:
@@ -347,7 +362,7 @@ def test_a_feeder_without_a_flow_is_told(base: Feeder) -> None:
 def test_inverters_can_save_a_feeder_from_collapse() -> None:
     # Reactive load over the most the line carries, within what inverters at the end can give.
     feeder = Feeder(two_bus(r=0.04, x=0.4))
-    inverters = Inverters(np.array([1]), np.array([2e5]), np.zeros(1), np.zeros(1))
+    inverters = Inverters(ENDS, np.array([2e5]), np.zeros(1), np.zeros(1))
     power, reactive = np.array([0, -2e4]), np.array([0, -1.1e5])
     assert not feeder.solve(power, reactive).converged[0]
     done = feeder.regulate(power, reactive, inverters, np.zeros(1))
