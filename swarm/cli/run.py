@@ -114,15 +114,12 @@ def command(
             "timings": done.timings,
             "run_dir": str(done.run_dir),
             "digest": done.digest,
+            "baseline": None if done.baseline is None else done.baseline.metrics,
         }
         click.echo(json.dumps(whole, sort_keys=True, allow_nan=False))
     elif not quiet:
-        from swarm.cli.ui import print_table
-        from swarm.results.summary import summary_rows
+        from swarm.cli.report import print_report
 
-        print_table(
-            f"{done.manifest['scenario']}, seed {done.manifest['seed']}",
-            summary_rows(done.metrics, done.timings),
-        )
+        print_report(done)
         click.echo(f"results: {done.run_dir}")
         click.echo(f"digest:  {done.digest}")

@@ -15,7 +15,7 @@ from swarm.messages import Int
 def share_out(amount_w: float, limit_w: Int) -> Int:
     """Share `amount_w` (zero or more) in proportion to `limit_w`, int64 (n,); never beyond it."""
     total = int(limit_w.sum())
-    amount = min(int(round(amount_w)), total)
+    amount = min(round(amount_w), total)
     if amount <= 0:
         return np.zeros_like(limit_w)
     return share_pro_rata(limit_w, np.arange(len(limit_w)), amount)
@@ -52,7 +52,7 @@ def shed_in_order(amount_w: float, load_w: Int, critical_w: Int, priority: Int) 
         critical_w: int64 (n,), part of it that goes last.
         priority: int64 (n,), lower goes first.
     """
-    left = min(int(round(amount_w)), int(load_w.sum()))
+    left = min(round(amount_w), int(load_w.sum()))
     order = np.argsort(priority, kind="stable")
     shed = np.zeros_like(load_w)
     for part in (load_w - critical_w, critical_w):

@@ -65,13 +65,13 @@ def _check_inertia(scenario: Scenario, agents: Sequence[Roster], outside_kws: fl
     )
     if spinning + condenser_kws(scenario) + outside_kws <= 0:
         raise UsageError(
-            f"scenario {scenario.name!r}: grid: nothing has inertia, so there is no frequency; give "
-            "generators or condensers 'rated_mva' and 'inertia_s', or 'outside' a 'rated_mva'"
+            f"scenario {scenario.name!r}: grid: nothing has inertia, so there is no frequency; "
+            "give generators or condensers 'rated_mva' and 'inertia_s', or 'outside' a 'rated_mva'"
         )
     if scenario.outside is not None and scenario.outside.rated_mva == 0:
         raise UsageError(
-            f"scenario {scenario.name!r}: outside.rated_mva is 0; with a grid the connection outside "
-            "needs an equivalent rating above 0 (for example 10000)"
+            f"scenario {scenario.name!r}: outside.rated_mva is 0; with a grid the connection "
+            "outside needs an equivalent rating above 0 (for example 10000)"
         )
 
 

@@ -168,7 +168,6 @@ class Physics:
         activated = self._activated(result, limits, connected)
         shed = shed + self._cut(float(result.noncritical_w.sum()) + result.shed_w, meters, shed)
         held_back = held_back + self._lost(result, meters, held_back)
-        net += int((activated - none).sum()) + int(shed.sum()) - int(held_back.sum())
         response = Response(activated, shed, held_back)
         net = int((meters.delivered_w + activated + shed - held_back).sum()) - losses
         damping = round(result.damping_w)
@@ -269,10 +268,11 @@ class Physics:
         """Generation lost to protection, int64 (n,)."""
         left = np.maximum(meters.generation_w - held_back, 0)
         machine = self._capability.machines
-        found = np.zeros_like(left)
+        found: Int = np.zeros_like(left)
         for amount, mask in zip(-result.tripped_w, (machine, ~machine), strict=True):
             found += share_out(float(amount), np.where(mask, left, 0))
-        return found + share_out(-result.blackout_w, left - found)
+        found += share_out(-result.blackout_w, left - found)
+        return found
 
 
 def area(spec: PhysicsSpec) -> AreaSpec:

@@ -16,10 +16,10 @@ GRID_DEFINITIONS: dict[str, str] = {
     "run; the mean over seeds estimates the probability).",
     "expected_energy_not_served_mwh": "Energy not served in this run, as unserved_mwh (EENS; the "
     "mean over seeds estimates the expectation).",
-    "balance_deviation_share": "Sum over ticks of the absolute imbalance before any response, over "
-    "the sum of the load. Null without a grid section, as all that follow here.",
-    "seconds_in_band_share": "Share of seconds with frequency within 0.1 Hz of nominal (scaled with "
-    "nominal / 50, as all limits of frequency).",
+    "balance_deviation_share": "Sum over ticks of the absolute imbalance before any response, "
+    "over the sum of the load. Null without a grid section, as all that follow here.",
+    "seconds_in_band_share": "Share of seconds with frequency within 0.1 Hz of nominal (scaled "
+    "with nominal / 50, as all limits of frequency).",
     "nadir_hz": "Lowest frequency.",
     "zenith_hz": "Highest frequency.",
     "steepest_hz_per_s": "Largest rate of change of frequency, over half a second.",

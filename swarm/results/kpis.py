@@ -62,8 +62,9 @@ DEFINITIONS: dict[str, str] = {
     "cost_by_kind": "True cost of the agents of a kind.",
     "profit_by_kind": "received_by_kind - cost_by_kind. A load's profit is negative: the value of "
     "its consumption is not counted.",
-    "energy_mwh_by_kind": "Generation, load, charge and discharge at the meter as scheduled, energy "
-    "stored at the end, and what the operator drew: activated (net, up positive), shed, held back.",
+    "energy_mwh_by_kind": "Generation, load, charge and discharge at the meter as scheduled, "
+    "energy stored at the end, and what the operator drew: activated (net, up positive), shed, "
+    "held back.",
     **GRID_DEFINITIONS,
     "herfindahl_index": "Sum of squared market shares in percent, 0 to 10,000, of the energy sold: "
     "net contracts to inject, each agent and the connection outside a supplier of its own; null "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 NOTHING = "-"
@@ -42,6 +43,7 @@ def summary_rows(metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> list
         rows.append(("load shifted", _with("MWh", m["shifted_mwh"])))
     if "ev" in m["agents_by_kind"]:
         rows.append(("vehicles lacked", _with("MWh", m["missed_ev_mwh"])))
+    rows += grid_rows(m)
     for kind, profit in sorted(m["profit_by_kind"].items()):
         rows.append((f"profit, {kind}", _with(currency, profit)))
     rows.append(("Herfindahl index", _number(m["herfindahl_index"])))
@@ -53,6 +55,124 @@ def summary_rows(metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> list
         speed = "" if rate is None else f", {rate:,.1f} ticks/s"
         rows.append(("took", f"{timings['wall_seconds']:,.1f} s{speed}"))
     return rows
+
+
+def grid_rows(m: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of the figures of the physical grid; none without a grid."""
+    if m["nadir_hz"] is None:
+        return []
+    rows = [
+        ("frequency", f"{m['nadir_hz']:.3f} to {m['zenith_hz']:.3f} Hz"),
+        ("within 0.1 Hz", f"{100 * m['seconds_in_band_share']:.2f} % of the time"),
+        ("steepest change", f"{m['steepest_hz_per_s']:.3g} Hz/s"),
+    ]
+    if m["stabilise_s"] is not None:
+        rows.append(("stabilised", _stabilised(m["stabilise_s"])))
+    if m["emergencies"]:
+        answer = m["emergency_response_ms"]
+        after = "" if answer is None else f", storage answered after {answer:.0f} ms (simulated)"
+        rows.append(("emergencies", f"{m['emergencies']}{after}"))
+    rows += [
+        ("loss of load", f"{100 * m['loss_of_load_probability']:.2f} % of ticks"),
+        ("imbalance", f"{100 * m['balance_deviation_share']:.2f} % of load"),
+        (
+            "responded",
+            f"{_number(m['activated_up_mwh'])} MWh up, {_number(m['activated_down_mwh'])} MWh down",
+        ),
+    ]
+    if m["held_back_mwh"]:
+        rows.append(("held back", _with("MWh", m["held_back_mwh"])))
+    if m["reserve_shortage_share"] is not None:
+        rows.append(("reserve cost", _with(m["currency"], m["reserve_cost"])))
+        rows.append(("reserve not found", _percent(m["reserve_shortage_share"])))
+    if m["bus_intervals_in_band_share"] is not None:
+        rows += [
+            ("voltage", f"{m['voltage_min_pu']:.3f} to {m['voltage_max_pu']:.3f} pu"),
+            ("within 5 %", f"{100 * m['bus_intervals_in_band_share']:.2f} % of buses and ticks"),
+            ("feeder losses", _with("MWh", m["losses_mwh"])),
+        ]
+        if m["feeder_failures"]:
+            rows.append(("feeder unsolved", f"{m['feeder_failures']:,} ticks"))
+    return rows
+
+
+COMPARED = (
+    "frequency",
+    "within 0.1 Hz",
+    "stabilised",
+    "loss of load",
+    "voltage",
+    "within 5 %",
+)
+"""Rows of `grid_rows` that a comparison shows."""
+
+
+def compared_rows(
+    metrics: Mapping[str, Any], baseline: Mapping[str, Any]
+) -> list[tuple[str, str, str]]:
+    """Label, value of this run and of its baseline, of what a grid is judged by."""
+    ours, theirs = dict(grid_rows(metrics)), dict(grid_rows(baseline))
+    rows = [
+        (label, ours.get(label, NOTHING), theirs.get(label, NOTHING))
+        for label in COMPARED
+        if label in ours or label in theirs
+    ]
+    for label, name in (
+        ("load shed", "shed_mwh"),
+        ("load not served", "unserved_mwh"),
+        ("curtailed", "curtailed_mwh"),
+    ):
+        rows.append((label, _with("MWh", metrics[name]), _with("MWh", baseline[name])))
+    charged = [
+        sum(kind["charge"] for kind in m["energy_mwh_by_kind"].values())
+        for m in (metrics, baseline)
+    ]
+    rows.append(("stored", _with("MWh", charged[0]), _with("MWh", charged[1])))
+    money = metrics["currency"]
+    rows.append(
+        ("system cost", _with(money, metrics["system_cost"]), _with(money, baseline["system_cost"]))
+    )
+    return rows
+
+
+def story(events: Sequence[Mapping[str, Any]], start: str, tick_minutes: int) -> list[str]:
+    """What happened inside disturbed intervals, one line for each event, in order.
+
+    Args:
+        events: rows of the table of events.
+        start: local time at which tick 0 starts, ISO 8601.
+        tick_minutes: length of a tick.
+    """
+    begin = datetime.fromisoformat(start)
+    lines = []
+    for event in events:
+        moment = begin + timedelta(minutes=event["tick"] * tick_minutes, seconds=event["second"])
+        words = EVENT_WORDS.get(event["step"], event["step"].replace("_", " "))
+        power = f" {event['power_w'] / 1e6:+,.3g} MW" if event["power_w"] else ""
+        clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
+        lines.append(f"{clock}  {event['frequency_hz']:7.3f} Hz  {words}{power}")
+    return lines
+
+
+EVENT_WORDS = {
+    "sudden": "power lost or gained at once",
+    "detection": "emergency detected",
+    "alert": "alert to all agents; needed",
+    "storage": "storage responds",
+    "load_shedding": "non-critical load off",
+    "generation": "generation adjusts",
+    "recovery": "recovery begins, in stages",
+    "recovered": "recovered",
+    "under_frequency_shedding": "relays shed load",
+    "restoration": "load restored",
+    "trip": "protection trips generation",
+    "blackout": "blackout",
+}
+"""Words for each step of an event."""
+
+
+def _stabilised(seconds: float) -> str:
+    return "not before the end" if seconds < 0 else f"after {seconds:,.1f} s"
 
 
 def _kinds(agents_by_kind: Mapping[str, int]) -> str:

@@ -18,8 +18,9 @@ the index after the last agent is the connection outside. Power is in whole watt
 millionths (`_micro`) of the scenario's currency, prices in thousandths (`_milli_per_mwh`, of
 reserve `_milli_per_mw_h`): the market's own grid, so nothing is rounded. `delivered_w` and the
 other meters of an agent are its schedule as it ran; what flowed at its meter in the end is
-`delivered_w + activated_w + shed_w - held_back_w`. A price is null where nothing traded. The schema's
-metadata give `currency`, `tick_minutes` and `start`, the local time at which tick 0 starts.
+`delivered_w + activated_w + shed_w - held_back_w`. A price is null where nothing traded. The
+schema's metadata give `currency`, `tick_minutes` and `start`, the local time at which tick 0
+starts.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from swarm.agents.kinds import KINDS
 from swarm.agents.policy import load_policy
 from swarm.agents.shard import Clock, Effect, ShardSpec, cut
 from swarm.errors import UsageError
-from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
 from swarm.grid.build import condenser_kws, physics_spec
 from swarm.grid.devices import FLEXIBLE_KINDS
 from swarm.grid.feeder_table import FeederTable
+from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
 from swarm.grid.operator import OperatorSpec
 from swarm.market.auctioneer import MarketSpec
 from swarm.market.outside import Connection

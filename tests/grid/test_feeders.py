@@ -235,6 +235,7 @@ def test_networks_of_pandapower_are_refused_by_name() -> None:
         network("pandapower:mv_oberrhein")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["1-LV-rural1--0-sw", "1-MV-rural--0-sw"])
 def test_simbench_agrees_with_pandapower(code: str) -> None:
     """The converted network against pandapower's power flow of the whole one."""
