@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class FeederVoltage:
-    """The feeder with its agents; remembers the reactive power of each inverter."""
+    """The feeder with its agents; remembers where the last interval left each inverter."""
 
     def __init__(self, spec: PhysicsSpec) -> None:
         assert spec.feeder is not None
@@ -34,6 +34,7 @@ class FeederVoltage:
         self._rows = np.flatnonzero(spec.devices.rated_va > 0) if spec.grid.volt_var else None
         self._rated_va = spec.devices.rated_va
         self._reactive_var = np.zeros(0 if self._rows is None else len(self._rows))
+        self._curtailed_w = np.zeros_like(self._reactive_var)
 
     def run(self, meters: Meters) -> tuple[Int, int, Voltages | None, bool]:
         """One interval.
@@ -56,10 +57,12 @@ class FeederVoltage:
                 power_w=(meters.generation_w + meters.battery_w)[rows].astype(np.float64),
                 generation_w=meters.generation_w[rows].astype(np.float64),
             )
-            settled = self._feeder.regulate(power, reactive, inverters, self._reactive_var)
+            settled = self._feeder.regulate(
+                power, reactive, inverters, self._reactive_var, self._curtailed_w
+            )
             flow, converged = settled.flow, settled.converged
             if flow.converged[0]:
-                self._reactive_var = settled.reactive_var
+                self._reactive_var, self._curtailed_w = settled.reactive_var, settled.curtailed_w
                 held_back[rows] = np.rint(settled.curtailed_w).astype(np.int64)
                 power = power - self._by_bus(held_back)
                 reactive = reactive + np.bincount(

@@ -169,6 +169,18 @@ def test_recovery_gives_back_in_reverse_order():
     assert result.minimum_hz > 49.8
 
 
+def test_the_last_block_shed_returns_first():
+    have = resources(loads=(0.01, 0.01, 0.01))
+    state = first_interval(-0.09, have, seconds=60.0).state
+    assert state.emergency.load_shed.all()
+    seen = set()
+    for _ in range(40):
+        state = simulate(SPEC, state, interval(-0.02, have, sudden=False, seconds=8.0)).state
+        seen.add(tuple(state.emergency.load_shed.tolist()))
+    assert seen >= {(True, True, False), (True, False, False), (False, False, False)}
+    assert (False, True, True) not in seen
+
+
 def test_recovery_waits_for_secondary_control():
     """A deficit that secondary control cannot replace: the emergency goes on, frequency holds."""
     have = resources()

@@ -218,6 +218,17 @@ def test_coarse_path_equals_fine_path_in_quiet_intervals(nominal):
     assert abs(state.secondary_w) > 1e-4 * S  # something happened
 
 
+def test_dead_time_counts_in_the_coarse_path():
+    row = (0.5 * S, 0.0, S, S, 1.0, INF, 0.5, 0.0, 1.0)
+    powers = []
+    for spec, left in ((undisturbed_spec(), 0.0), (undisturbed_spec(step_s=0.01), 1e4)):
+        state = replace(start(spec, 1), fine_left_s=left)
+        case = interval(responders(row), -0.02, seconds=20.0, h=40.0, sudden=False, ramp_s=20.0)
+        powers.append(simulate(spec, state, case).containment_w[0])
+    # Without the dead time the first would be 5 % higher: 1 s of 20 s.
+    assert powers[0] == pytest.approx(powers[1], rel=0.01)
+
+
 def test_coarse_path_gives_way_where_a_ramp_limit_is_met():
     row = (S, 0.0, S, S, 0.0, 1e-4 * S, 0.2, 0.0, 1.0)
     spec = undisturbed_spec(band_pu=(0.002, 0.4))

@@ -88,6 +88,19 @@ def test_shed_load_stays_off_and_returns_one_step_at_a_time():
     assert result.shed_w < 0.125 * S
 
 
+def test_no_load_returns_that_reserves_cannot_carry():
+    """Two steps of 12.5 % for a deficit of 20 %: frequency is high, yet neither may return."""
+    spec = AreaSpec(50.0, 1.0)
+    state = start(spec, 1)
+    for k in range(2):
+        case = area(-0.2, sudden=k == 0, groups=RESERVE, secondary=0.03, seconds=120.0)
+        result = simulate(spec, state, case)
+        state = result.state
+    assert result.minimum_hz > 50.0
+    assert state.shed.tolist() == [True, True, False, False]
+    assert not steps(result, "restoration")
+
+
 def test_generation_trips_with_its_inertia():
     trips = Trips(
         *np.array(
@@ -127,9 +140,8 @@ def test_changes_of_frozen_power_between_intervals_are_no_disturbance():
     one = simulate(spec, start(spec, 1, trips=1), area(-0.01, groups=RESERVE, trips=trips))
     assert one.state.tripped.all()
     gone = Trips(*np.array([[0.0, 0.0, 49.9, 51.5, 0.1]]).T)
-    two = simulate(
-        spec, one.state, area(-0.06, sudden=False, groups=RESERVE, trips=gone, seconds=60.0)
-    )
+    later = area(-0.06, sudden=False, groups=RESERVE, trips=gone, seconds=60.0, ramp_s=20.0)
+    two = simulate(spec, one.state, later)
     assert two.steepest_hz_per_s < 0.01
 
 
