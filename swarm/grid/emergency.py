@@ -9,11 +9,14 @@
    stays beyond `detect_pu` the deficit is looked at anew every `reassess_s`.
 3. Storage gives what is needed up to its limits, each unit after its own delay and ramp.
 4. Non-critical load goes for what storage cannot give, whole blocks in the declared order. The last
-   block goes only if generation cannot cover the rest.
+   block goes only if generation cannot cover the rest before `reassess_s` is over.
 5. Generation moves for the rest at its ramp rate.
-6. Recovery: inside `release_pu` for `release_wait_s` one stage is taken back, in reverse order:
-   generation, load, storage; storage and generation by `release_share` of their peak. Outside the
-   range the stages wait, and a stage waits until secondary control has room to replace it.
+6. Recovery, in reverse order (generation, load, storage), in stages: while frequency has been
+   inside `release_pu` for `release_wait_s`, every cycle of secondary control takes over as much of
+   generation and storage as its rate and room allow, watt for watt, so that frequency does not
+   move; a block of load returns when secondary control has room for it. Where frequency passes
+   `release_pu` on the other side (the market has replaced what was lost), the surplus is taken
+   back at once, every `ease_s`.
 
 A surplus goes the other way: storage charges, no load is touched, generation goes down.
 """
@@ -46,13 +49,11 @@ def at_rest(storage: int, loads: int) -> EmergencyState:
         inside_since_s=math.inf,
         storage_w=np.zeros(storage),
         storage_target_w=np.zeros(storage),
-        storage_peak_w=np.zeros(storage),
         storage_start_s=np.full(storage, math.inf),
         load_shed=np.zeros(loads, dtype=bool),
         load_due_s=np.full(loads, math.inf),
         generation_w=0.0,
         generation_target_w=0.0,
-        generation_peak_w=0.0,
         generation_start_s=math.inf,
     )
 
@@ -77,7 +78,6 @@ class Protocol:
         low, high = -resources.storage_down_w, resources.storage_up_w
         self.storage = np.clip(state.storage_w, low, high)
         self.target = np.clip(state.storage_target_w, low, high)
-        self.peak = np.clip(state.storage_peak_w, low, high)
         self.start = state.storage_start_s.copy()
         size = np.maximum(resources.storage_up_w, resources.storage_down_w)
         self.rate = size / np.maximum(resources.storage_ramp_s, _JUMP_S)
@@ -85,7 +85,6 @@ class Protocol:
         low_w, high_w = -resources.generation_down_w, resources.generation_up_w
         self.generation = min(max(state.generation_w, low_w), high_w)
         self.generation_target = min(max(state.generation_target_w, low_w), high_w)
-        self.generation_peak = min(max(state.generation_peak_w, low_w), high_w)
         self.generation_start = state.generation_start_s
         self.now = 0.0
         self.response_s = math.nan
@@ -248,9 +247,11 @@ class Protocol:
         rest -= float(target.sum())
         # Load in the declared order.
         loads: list[int] = []
-        for k in np.flatnonzero(~(self.shed | np.isfinite(self.due))).tolist():
+        soon = min(have.generation_up_w, have.generation_ramp_w_per_s * self.spec.reassess_s)
+        on = ~(self.shed | np.isfinite(self.due)) & (have.load_w > 0.0)
+        for k in np.flatnonzero(on).tolist():
             block = float(have.load_w[k])
-            if rest <= 0.0 or (block > rest and rest <= have.generation_up_w):
+            if rest <= 0.0 or (block > rest and rest <= soon):
                 break
             loads.append(k)
             rest -= block
@@ -288,44 +289,86 @@ class Protocol:
             self._refresh()
         return acted
 
-    def releasable(self) -> bool:
-        """The last stage is over."""
-        return self.phase != NONE and self.calm() and not self.generation_slope
+    @property
+    def called_w(self) -> float:
+        """Injection that storage and generation were called to give, negative in a surplus."""
+        return float(self.target.sum()) + self.generation_target
 
-    def stage_w(self) -> float:
-        """Injection that the next stage of recovery takes away, W."""
-        share = self.spec.release_share
-        if self.generation_target != 0.0:
-            peak = self.generation_peak if self.phase == RECOVERY else self.generation
-            return share * peak
-        if self.shed.any():
-            return float(self.have.load_w[np.flatnonzero(self.shed)[-1]])
-        return share * float((self.peak if self.phase == RECOVERY else self.storage).sum())
+    def next_block_w(self) -> float:
+        """The block of load that returns next; 0 where none is off."""
+        off = np.flatnonzero(self.shed)
+        return float(self.have.load_w[off[-1]]) if len(off) else 0.0
 
-    def release(self, t: float, hz: float) -> None:
-        """Take back one stage."""
-        spec, have = self.spec, self.have
+    def begin_recovery(self, t: float, hz: float) -> None:
+        """The first stage, once."""
         if self.phase == ACTIVE:
             self.phase = RECOVERY
-            self.peak, self.generation_peak = self.storage.copy(), self.generation
             self._event(t, "recovery", 0.0, hz)
+
+    def hand_over(self, t: float, amount_w: float, room_w: float, hz: float) -> float:
+        """One stage: give up to `amount_w` to secondary control, or a block of load back.
+
+        `room_w` is what secondary control has left. Returns what it takes over at once, W, of the
+        sign of what was called.
+        """
         if self.generation_target != 0.0:
-            left = abs(self.generation_target) - spec.release_share * abs(self.generation_peak)
-            left = left if left > 1e-9 * abs(self.generation_peak) else 0.0
-            self.generation_target = math.copysign(left, self.generation_target)
-            self.generation_start = t
-        elif self.shed.any():
-            k = int(np.flatnonzero(self.shed)[-1])
-            self.shed[k] = False
-            self.load_energy[k] -= float(have.load_w[k]) * (self.seconds - t)
-        elif self.target.any():
-            kept = np.abs(self.target) - spec.release_share * np.abs(self.peak)
-            kept = np.where(kept > 1e-9 * np.abs(self.peak), kept, 0.0)
-            self.target = np.copysign(kept, self.target)
-            self.start = np.where(self.target != self.storage, t, math.inf)
-        else:
-            self.phase, self.rearm = NONE, -math.inf
-            self._event(t, "recovered", 0.0, hz)
+            taken = math.copysign(min(amount_w, abs(self.generation)), self.generation_target)
+            self._take_generation(t, taken)
+            if self.generation == 0.0:
+                self.generation_target = 0.0
+            return taken
+        if self.shed.any():
+            if self.next_block_w() <= room_w:
+                self._return_block(t, hz)
+            return 0.0
+        total = float(self.target.sum())
+        taken = math.copysign(min(amount_w, abs(total)), total)
+        self._take_storage(t, taken)
+        self._refresh()
+        return taken
+
+    def ease(self, t: float, surplus_w: float, hz: float) -> float:
+        """Take back `surplus_w` (zero or more) of what was called, in the same order.
+
+        Returns what of it could not be taken back at once.
+        """
+        side = math.copysign(1.0, self.called_w)
+        if self.generation_target != 0.0:
+            self.generation_target, self.generation_start = 0.0, t
+        while side > 0.0 and self.shed.any() and self.next_block_w() <= surplus_w:
+            surplus_w -= self.next_block_w()
+            self._return_block(t, hz)
+        taken = min(surplus_w, abs(float(self.target.sum())))
+        self._take_storage(t, side * taken)
+        self._refresh()
+        return surplus_w - taken
+
+    def finish(self, t: float, hz: float) -> None:
+        """All is given back."""
+        self.phase, self.rearm = NONE, -math.inf
+        self._event(t, "recovered", 0.0, hz)
+
+    def _take_generation(self, t: float, power_w: float) -> None:
+        self.generation -= power_w
+        self.generation_target = self.generation
+        self.generation_energy -= power_w * (self.seconds - t)
+
+    def _take_storage(self, t: float, power_w: float) -> None:
+        """At once: these are steps of secondary control's size, or what frequency asks for."""
+        total = float(self.target.sum())
+        if total == 0.0 or power_w == 0.0:
+            return
+        kept = max(0.0, 1.0 - power_w / total)
+        kept = kept if kept > 1e-9 else 0.0
+        self.storage_energy += (kept - 1.0) * self.storage * (self.seconds - t)
+        self.storage, self.target = kept * self.storage, kept * self.target
+        self.storage_w = float(self.storage.sum())
+
+    def _return_block(self, t: float, hz: float) -> None:
+        k = int(np.flatnonzero(self.shed)[-1])
+        self.shed[k] = False
+        self.load_energy[k] -= float(self.have.load_w[k]) * (self.seconds - t)
+        self._event(t, "load_restored", -float(self.have.load_w[k]), hz)
         self._refresh()
 
     def end(self, t: float) -> None:
@@ -351,12 +394,10 @@ class Protocol:
             inside_since_s=inside_since - t,
             storage_w=self.storage,
             storage_target_w=self.target,
-            storage_peak_w=self.peak,
             storage_start_s=self.start - t,
             load_shed=self.shed,
             load_due_s=self.due - t,
             generation_w=self.generation,
             generation_target_w=self.generation_target,
-            generation_peak_w=self.generation_peak,
             generation_start_s=self.generation_start - t,
         )

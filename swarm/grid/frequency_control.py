@@ -13,6 +13,8 @@ from swarm.grid.frequency_types import AreaSpec, Bools, Floats
 class Secondary:
     """Sampled PI on the area control error, limited in size and in rate.
 
+    The error is `outer_w_per_hz` (the bias of the area) times the deviation beyond the deadband of
+    droop, and `inner_w_per_hz` times that inside, where no droop damps the swing.
     The integrator stands still while the output is limited in the direction of the error
     (conditional integration: Astrom and Hagglund, Advanced PID Control, 2006, section 3.5).
     """
@@ -20,7 +22,9 @@ class Secondary:
     def __init__(
         self,
         spec: AreaSpec,
-        bias_w_per_hz: float,
+        inner_w_per_hz: float,
+        outer_w_per_hz: float,
+        deadband_hz: float,
         limits_w: tuple[float, float],
         gain: float,
         output_w: float,
@@ -28,8 +32,9 @@ class Secondary:
     ) -> None:
         self.low, self.high = -limits_w[0], limits_w[1]
         self.cycle_s = spec.secondary_cycle_s
-        self.proportional = gain * spec.secondary_proportional * bias_w_per_hz
-        self.integral_share = gain * bias_w_per_hz * self.cycle_s / spec.secondary_integral_s
+        self.inner, self.outer, self.deadband = inner_w_per_hz, outer_w_per_hz, deadband_hz
+        self.proportional = gain * spec.secondary_proportional
+        self.integral_share = gain * self.cycle_s / spec.secondary_integral_s
         self.step = (self.high - self.low) * self.cycle_s / spec.full_activation_s
         self.output = min(max(output_w, self.low), self.high)
         self.integral = min(max(integral_w, self.low), self.high)
@@ -38,17 +43,34 @@ class Secondary:
         """One cycle; returns the change of the output, W."""
         low = max(self.low, self.output - self.step)
         high = min(self.high, self.output + self.step)
-        change = -self.integral_share * deviation_hz
-        wanted = self.integral + change - self.proportional * deviation_hz
+        beyond = max(abs(deviation_hz) - self.deadband, 0.0)
+        inside = abs(deviation_hz) - beyond
+        error = math.copysign(self.inner * inside + self.outer * beyond, deviation_hz)
+        change = -self.integral_share * error
+        wanted = self.integral + change - self.proportional * error
         if (wanted > high and change > 0.0) or (wanted < low and change < 0.0):
             # Integrate as far as the limit, no further.
             excess = wanted - high if change > 0.0 else wanted - low
             change = max(change - excess, 0.0) if change > 0.0 else min(change - excess, 0.0)
-            wanted = self.integral + change - self.proportional * deviation_hz
+            wanted = self.integral + change - self.proportional * error
         self.integral += change
         before = self.output
         self.output = min(max(wanted, low), high)
         return self.output - before
+
+    def take_over(self, power_w: float) -> None:
+        """Take power over from somebody else who gives as much less."""
+        self.output += power_w
+        self.integral += power_w
+
+    def shift(self, power_w: float) -> None:
+        """Move the set point, as far as the limits allow."""
+        moved = min(max(self.output + power_w, self.low), self.high) - self.output
+        self.take_over(moved)
+
+    def room(self, side: float) -> float:
+        """What is left upwards (`side` above 0) or downwards, W."""
+        return self.high - self.output if side > 0.0 else self.output - self.low
 
 
 class Relays:

@@ -76,10 +76,14 @@ class Groups:
 
     def total(self) -> float:
         """Power of all groups now, W."""
-        return sum(
+        return sum(self.powers())
+
+    def powers(self) -> list[float]:
+        """Power of each group now, W."""
+        return [
             share * y + (1.0 - share) * x
             for (*_, share), y, x in zip(self.constants, self.governor, self.reheat, strict=True)
-        )
+        ]
 
     def steps_for(self, swing: Swing, step_s: float) -> float:
         """The step that resolves the loops of frequency and droop: `step_s` or less."""

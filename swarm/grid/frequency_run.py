@@ -13,6 +13,10 @@ from swarm.grid.frequency_fine import Groups, Swing, Watch, history, run
 from swarm.grid.frequency_types import AreaSpec, AreaState, Event, Interval
 
 _EPS = 1e-9
+INNER_STEP = 0.4
+"""Inside the deadband one cycle of secondary control may undo at most this share of a deviation;
+a sampled proportional control of a pure inertia swings at 2 (Astrom and Wittenmark,
+Computer-Controlled Systems, 1997)."""
 
 
 class Run:
@@ -34,9 +38,14 @@ class Run:
         )
         self.gain = float(interval.responders.gain_w_per_hz.sum())
         self.load_damping = spec.damping * interval.load_w / nominal
+        bias = self.gain + self.load_damping
+        mass = 2.0 * interval.kinetic_ws / nominal
+        droops = interval.responders.gain_w_per_hz > 0.0
         self.secondary = Secondary(
             spec,
-            self.gain + self.load_damping,
+            min(bias, INNER_STEP * mass / (spec.secondary_proportional * spec.secondary_cycle_s)),
+            bias,
+            float(interval.responders.deadband_hz[droops].min(initial=math.inf)),
             (interval.secondary_down_w, interval.secondary_up_w),
             interval.secondary_gain,
             state.secondary_w,
@@ -67,6 +76,7 @@ class Run:
         self.above = Inside((spec.restore_at_pu - 1.0) * nominal, math.inf, state.above_since_s)
         release = spec.release_pu * nominal
         self.inside = Inside(-release, release, state.emergency.inside_since_s)
+        self.next_ease = spec.ease_s
         self.band = spec.band_pu[1] * nominal
         self.damping_energy = self.inertial_energy = self.integral = self.blackout_energy = 0.0
         self.blackout_s = math.inf
@@ -151,7 +161,7 @@ class Run:
         protocol = self.protocol
         if protocol.phase != NONE or protocol.alert < math.inf:
             stop = min(stop, protocol.next_s())
-            stop = min(stop, max(self.inside.since + self.spec.release_wait_s, t + 0.1))
+            stop = min(stop, max(self.next_ease, t + 0.1))
         if self.shedding.acted.any():
             stop = min(stop, max(self.above.since + self.spec.restore_wait_s, t + 0.1))
         return max(stop, t + 1e-6)
@@ -161,7 +171,11 @@ class Run:
         left = self.end - t
         if t >= self.next_cycle - _EPS:
             self.next_cycle += self.spec.secondary_cycle_s
-            self.secondary_energy += self.secondary.act(self.deviation) * left
+            change = self.secondary.act(self.deviation)
+            self.secondary_energy += change * left
+            self._feed_forward(t, left)
+            if self.protocol.phase != NONE:
+                self._recover(t, left, abs(change))
         if self.shedding.next_s <= t + _EPS:
             for _ in self.shedding.act(t):
                 self.shed_energy += self.step_load_w * left
@@ -194,17 +208,20 @@ class Run:
             return
         self.above.since = t
         self._close_coarse()
-        reach = sum(
-            min(up, gain * max(self.band - dead, 0.0))
-            for gain, dead, up, *_ in self.groups.constants
-        )
-        room = reach - self.groups.total() + self.secondary.high - self.secondary.output
-        if room < self.step_load_w:
+        if self._droop_room(self.band) + self.secondary.room(1.0) < self.step_load_w:
             return
         self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
         self.shed_energy -= self.step_load_w * left
         self.event(t, "restoration", -self.step_load_w)
         self._jump(t)
+
+    def _droop_room(self, deviation_hz: float) -> float:
+        """What droop would still give if frequency were this far below nominal, W."""
+        reach = sum(
+            min(up, gain * max(deviation_hz - dead, 0.0))
+            for gain, dead, up, *_ in self.groups.constants
+        )
+        return max(0.0, reach - self.groups.total())
 
     def _emergency(self, t: float) -> None:
         protocol, hz = self.protocol, self.spec.nominal_hz + self.deviation
@@ -221,12 +238,60 @@ class Run:
             and (protocol.phase == NONE or protocol.look_again(t, self._need(t, False)))
         ):
             protocol.detect(t, t, hz)
-        if t >= self.inside.since + self.spec.release_wait_s - _EPS:
-            self.inside.since = t
-            room = self._room(protocol.stage_w()) >= abs(protocol.stage_w())
-            if room and protocol.releasable() and not self.shedding.acted.any():
-                protocol.release(t, hz)
-                self._jump(t)
+        if t >= self.next_ease - _EPS:
+            self._ease(t)
+
+    def _feed_forward(self, t: float, left: float) -> None:
+        """Take back what the schedules of this interval replace, as fast as they ramp in."""
+        replaced = self.interval.replaced_w
+        if replaced == 0.0 or t > self.ramp_end + _EPS or self.ramp_end == 0.0:
+            return
+        amount = replaced * min(self.spec.secondary_cycle_s, self.ramp_end) / self.ramp_end
+        rest = abs(amount)
+        if (
+            self.protocol.phase != NONE
+            and amount * (self.protocol.called_w or self.protocol.load_w) > 0.0
+        ):
+            rest = self.protocol.ease(t, rest, self.spec.nominal_hz + self.deviation)
+            self._jump(t)
+        before = self.secondary.output
+        self.secondary.shift(-math.copysign(rest, amount))
+        self.secondary_energy += (self.secondary.output - before) * left
+
+    def _recover(self, t: float, left: float, moved_w: float) -> None:
+        """A stage of recovery, in a cycle in which secondary control has moved by `moved_w`."""
+        protocol, secondary = self.protocol, self.secondary
+        if t < self.inside.since + self.spec.release_wait_s - _EPS or not protocol.calm():
+            return
+        hz = self.spec.nominal_hz + self.deviation
+        protocol.begin_recovery(t, hz)
+        side = protocol.called_w
+        if side == 0.0 and not protocol.shed.any():
+            protocol.finish(t, hz)
+            return
+        if self.shedding.acted.any():
+            return
+        room = secondary.room(1.0 if side == 0.0 else side)
+        # A block that returns must not start the next emergency.
+        block = min(room, self._droop_room(0.25 * self.band)) if protocol.shed.any() else room
+        taken = protocol.hand_over(t, min(room, max(0.0, secondary.step - moved_w)), block, hz)
+        secondary.take_over(taken)
+        self.secondary_energy += taken * left
+        if taken == 0.0:
+            self._jump(t)
+
+    def _ease(self, t: float) -> None:
+        """Give back what has become too much."""
+        protocol, f = self.protocol, self.deviation
+        side = protocol.called_w or protocol.load_w
+        self.next_ease = t + self.spec.ease_s
+        if side * f <= 0.0 or abs(f) <= self.spec.release_pu * self.spec.nominal_hz:
+            return
+        protocol.begin_recovery(t, self.spec.nominal_hz + f)
+        slope = (f - history(self.times, self.deviations, t - 0.5)) / 0.5
+        surplus = self.swing.mass_w_s_per_hz * slope + (self.gain + self.load_damping) * f
+        protocol.ease(t, max(0.0, math.copysign(1.0, f) * surplus), self.spec.nominal_hz + f)
+        self._jump(t)
 
     def _need(self, t: float, first: bool) -> float:
         """What the alert asks for, W, injection positive."""
@@ -244,15 +309,20 @@ class Run:
             )
             excess *= self.swing.damping_w_per_hz + active
             called = self.protocol.coming_w()
-            need += side * (excess - self._room(side)) - called
+            soon = self.secondary.step * self.spec.reassess_s / self.spec.secondary_cycle_s
+            need += side * (excess - min(self.secondary.room(side), soon)) - called
+        else:
+            # Containment will answer too: what is asked for comes on top of it.
+            need -= side * self._containment_to_come(side)
         return need if need * side > 0.0 else 0.0
 
-    def _room(self, side: float) -> float:
-        """What secondary control still has on one side, W."""
-        secondary = self.secondary
-        if side > 0.0:
-            return secondary.high - secondary.output
-        return secondary.output - secondary.low
+    def _containment_to_come(self, side: float) -> float:
+        """Fast reserve by droop that is not active yet on one side, W."""
+        have = self.interval.responders
+        fast = (have.governor_lag_s == 0.0) & (have.reheat_lag_s == 0.0)
+        limit = have.up_w if side > 0.0 else have.down_w
+        given = side * np.array(self.groups.powers())
+        return float(np.maximum(limit - given, 0.0)[fast].sum())
 
     def _black_out(self, t: float, left: float) -> None:
         """The area is lost: no load is served and nothing injects until the interval ends."""

@@ -77,14 +77,14 @@ class AreaSpec:
     reassess_s: float = 5.0
     release_pu: float = 0.001
     release_wait_s: float = 10.0
-    release_share: float = 0.25
+    ease_s: float = 1.0
     blackout_pu: tuple[float, float] = (0.9, 1.1)
 
     def __post_init__(self) -> None:
         for name in (
             *("nominal_hz", "step_s", "coarse_step_s", "secondary_integral_s", "secondary_cycle_s"),
             *("full_activation_s", "detect_window_s", "estimate_window_s", "reassess_s"),
-            *("detect_pu", "detect_rocof_pu_per_s", "release_pu", "release_wait_s"),
+            *("detect_pu", "detect_rocof_pu_per_s", "release_pu", "release_wait_s", "ease_s"),
         ):
             _number(name, getattr(self, name), 1e-6)
         for name in (
@@ -92,7 +92,6 @@ class AreaSpec:
             *("restore_wait_s", "alert_latency_s"),
         ):
             _number(name, getattr(self, name), 0.0)
-        _number("release_share", self.release_share, 0.01, 1.0)
         _number("shed_share * steps", self.shed_share * len(self.shed_at_pu), 0.0, 1.0)
         low, high = self.blackout_pu
         _number("blackout_pu[0]", low, 0.5, 0.999)
@@ -203,6 +202,8 @@ class Interval:
     the plateau that gives this mean. Keep `ramp_s` well below `seconds`: the plateau overshoots a
     change by `r / (1 - r)` with r = `ramp_s` / (2 `seconds`), 11 % for 60 of 300 s.
     `secondary_gain` multiplies both gains of secondary control.
+    `replaced_w` is what the schedules of this interval bring that those of the last one lacked (a
+    unit lost then and replaced by the market now): responses are taken back by it over the ramp.
     """
 
     seconds: float
@@ -215,6 +216,7 @@ class Interval:
     secondary_up_w: float
     secondary_down_w: float
     secondary_gain: float = 1.0
+    replaced_w: float = 0.0
     emergency: EmergencyResources = field(default_factory=no_emergency_resources)
     trips: Trips = field(default_factory=no_trips)
 
@@ -223,7 +225,7 @@ class Interval:
         _number("kinetic_ws", self.kinetic_ws, 1e-9, 1e300)
         for name in ("load_w", "secondary_up_w", "secondary_down_w"):
             _number(name, getattr(self, name), 0.0, 1e300)
-        for name in ("sudden_w", "imbalance_w"):
+        for name in ("sudden_w", "imbalance_w", "replaced_w"):
             _number(name, getattr(self, name), -1e300, 1e300)
         _number("ramp_s", self.ramp_s, 0.0, self.seconds)
         _number("secondary_gain", self.secondary_gain, 0.0, 2.0)
@@ -233,8 +235,8 @@ class Interval:
 class EmergencyState:
     """The emergency protocol between two intervals; times count from the end of the last one.
 
-    `phase` is 0 (none), 1 (active) or 2 (recovery). `*_target_w` is where a power is going, and
-    `*_peak_w` what it was when recovery began; inf stands for "not planned".
+    `phase` is 0 (none), 1 (active) or 2 (recovery). `*_target_w` is where a power is going;
+    inf stands for "not planned".
     """
 
     phase: int
@@ -244,13 +246,11 @@ class EmergencyState:
     inside_since_s: float
     storage_w: Floats  # (s,)
     storage_target_w: Floats  # (s,)
-    storage_peak_w: Floats  # (s,)
     storage_start_s: Floats  # (s,)
     load_shed: Bools  # (b,)
     load_due_s: Floats  # (b,)
     generation_w: float
     generation_target_w: float
-    generation_peak_w: float
     generation_start_s: float
 
 
@@ -288,8 +288,8 @@ class Event:
     """Something that happened in an interval.
 
     `step` is one of sudden, detection, alert, storage, load_shedding, generation, recovery,
-    recovered, under_frequency_shedding, restoration, trip and blackout; `power_w` is positive
-    where injection rises or draw falls.
+    load_restored, recovered, under_frequency_shedding, restoration, trip and blackout; `power_w`
+    is positive where injection rises or draw falls.
     """
 
     second: float

@@ -128,7 +128,7 @@ class Physics:
         self._area = area(spec)
         self._state = frequency.start(self._area, *self._capability.shape)
         self._voltage = None if spec.feeder is None else FeederVoltage(spec)
-        self._last_flow_w = 0
+        self._last_flow_w = self._last_sudden_w = 0
 
     @property
     def emergency(self) -> bool:
@@ -229,11 +229,12 @@ class Physics:
             secondary_up_w=float(limits.restoration_up.sum()) + outside_up,
             secondary_down_w=float(limits.restoration_down.sum()) + outside_up,
             secondary_gain=gain,
+            replaced_w=-float(self._last_sudden_w),
             emergency=capability.emergency(limits, meters, shed),
             trips=capability.trips(meters, own_kws),
         )
         result = frequency.simulate(self._area, state, interval)
-        self._state = result.state
+        self._state, self._last_sudden_w = result.state, sudden_w
         return result
 
     def _activated(self, result: FrequencyResult, limits: Limits, connected: bool) -> Int:

@@ -261,7 +261,8 @@ class Heuristic:
     containment covers the loss of the largest running unit (the reference incident). After the
     ENTSO-E System Operation Guideline, Regulation (EU) 2017/1485, article 157, which asks
     restoration alone to cover the incident. Where no level suffices, the highest; where fewer than
-    three changes are known, level 1 or more.
+    three changes are known, level 1 or more. While load went unserved in the last 12 intervals,
+    the lowest: reserve is held out of the energy that is lacking.
     """
 
     traits = OperatorTraits(stochastic=False, needs_training=False, has_memory=False)

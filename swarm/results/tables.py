@@ -18,7 +18,8 @@ the index after the last agent is the connection outside. Power is in whole watt
 millionths (`_micro`) of the scenario's currency, prices in thousandths (`_milli_per_mwh`, of
 reserve `_milli_per_mw_h`): the market's own grid, so nothing is rounded. `delivered_w` and the
 other meters of an agent are its schedule as it ran; what flowed at its meter in the end is
-`delivered_w + activated_w + shed_w - held_back_w`. A price is null where nothing traded. The
+`delivered_w + activated_w + shed_w - held_back_w`. A price is null where nothing traded, and so
+is every value that nobody measured (frequency without a grid, voltage without a feeder). The
 schema's metadata give `currency`, `tick_minutes` and `start`, the local time at which tick 0
 starts.
 """
@@ -245,7 +246,11 @@ def registry_table(
 
 
 def _table(schema: pa.Schema, columns: Sequence[Any]) -> pa.Table:
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+    # from_pandas makes NaN null: what was not measured is not a number of its own.
+    arrays = [
+        pa.array(values, field.type, from_pandas=True)
+        for values, field in zip(columns, schema, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 

@@ -153,15 +153,23 @@ class Cluster:
         """An engine on this cluster; its actors end when the cluster is closed."""
         return RayEngine(market, operator, hosts, started, self._actors)
 
+    def end_actors(self) -> None:
+        """End the actors of all engines started so far."""
+        with _uninterrupted():
+            self._kill()
+
     def close(self) -> None:
         """End the actors, disconnect, and stop Ray where it was started here."""
         with _uninterrupted():
-            for actor in self._actors:
-                with contextlib.suppress(Exception):
-                    ray.kill(actor)
-            self._actors = []
+            self._kill()
             if self.owned and ray.is_initialized():
                 ray.shutdown()
+
+    def _kill(self) -> None:
+        for actor in self._actors:
+            with contextlib.suppress(Exception):
+                ray.kill(actor)
+        self._actors = []
 
 
 class RayEngine:

@@ -278,13 +278,26 @@ def test_activation_follows_where_the_last_interval_ended(
 
 @pytest.mark.parametrize(
     ("step_mw", "level"),
-    [(0.0, 0.5), (9.0, 0.5), (10.0, 0.75), (15.0, 1.0), (28.0, 1.5), (29.0, 2.0)],
+    [(0.0, 0.5), (2.2, 0.5), (2.3, 0.75), (3.4, 1.0), (4.6, 1.5), (6.8, 2.0), (60.0, 2.0)],
 )
 def test_restoration_covers_three_deviations_of_the_change(step_mw: float, level: float) -> None:
-    # Eleven changes of +-step: their standard deviation is sqrt(120 / 110) = 1.0445 steps, so
-    # restoration must cover 3.1334 steps with 60 MW at level 1.
-    swing = np.array([0.0, step_mw] * 6) * MW
-    assert chosen(imbalance_w=swing)[0] == level
+    # Changes of -5 to 5 steps, in any order: the median absolute deviation is 3 steps, so that
+    # restoration of 60 MW at level 1 must cover 3 * 1.4826 * 3 = 13.34 steps.
+    changes = np.array([2, -5, 0, 4, -1, 5, -3, 1, -2, 3, -4]) * step_mw * MW
+    assert chosen(imbalance_w=np.concatenate([[0.0], np.cumsum(changes)]))[0] == level
+
+
+def test_one_outage_does_not_move_the_deviation() -> None:
+    calm = np.array([0, 1, 0, -1, 0, 1, 2, 1, 0, 1, 0, 1]) * MW
+    assert chosen(imbalance_w=calm)[0] == 0.5
+    assert chosen(imbalance_w=np.where(np.arange(12) == 4, -500 * MW, calm))[0] == 0.5
+
+
+@pytest.mark.parametrize("interval", [0, 11])
+def test_no_more_reserve_than_must_be_while_load_goes_unserved(interval: int) -> None:
+    short = np.where(np.arange(12) == interval, 1.0, np.nan)
+    assert chosen(largest_unit_w=999 * MW, unserved_w=short)[0] == 0.5
+    assert chosen(largest_unit_w=999 * MW)[0] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -321,7 +334,9 @@ def test_the_reserve_level_is_the_least_that_suffices(
         restoration_size_w=restoration_mw * MW,
         largest_unit_w=unit_mw * MW,
     )
-    swing = 3 * statistics.stdev(b - a for a, b in itertools.pairwise(imbalance_mw))
+    changes = [b - a for a, b in itertools.pairwise(imbalance_mw)]
+    middle = statistics.median(changes)
+    swing = 3 * 1.4826 * statistics.median(abs(change - middle) for change in changes)
 
     def short_mw(at: float) -> float:
         return max(swing - at * restoration_mw, unit_mw - at * (restoration_mw + containment_mw))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streams import MW, Stream, balance_of, record_of, row
+from streams import MW, Stream, operated_of, record_of, row
 
 from swarm.messages import FLOAT_METERS, METER_COLUMNS, Orders
 from swarm.results.folder import write_json
@@ -118,10 +118,10 @@ def by_hand_stream() -> Stream:
         },
     )
     return [
-        (first, balance_of(0, generation_w=7 * MW, load_w=10 * MW, import_w=3 * MW)),
-        (dark, balance_of(1, unserved_w=8 * MW, shed_w=2 * MW, curtailed_w=1 * MW)),
-        (negative, balance_of(2, generation_w=6 * MW, export_w=2 * MW, spilled_w=MW)),
-        (scarce, balance_of(3, generation_w=1 * MW, load_w=1 * MW)),
+        (first, operated_of(0, generation_w=7 * MW, load_w=10 * MW, import_w=3 * MW)),
+        (dark, operated_of(1, unserved_w=8 * MW, shed_w=2 * MW, curtailed_w=1 * MW)),
+        (negative, operated_of(2, generation_w=6 * MW, export_w=2 * MW, spilled_w=MW)),
+        (scarce, operated_of(3, generation_w=1 * MW, load_w=1 * MW)),
     ]
 
 
@@ -153,7 +153,7 @@ def random_stream() -> Callable[..., Stream]:
                 meters=meters,
                 **given,
             )
-            stream.append((record, balance_of(tick, load_w=int(rng.integers(0, 10**9)))))
+            stream.append((record, operated_of(tick, load_w=int(rng.integers(0, 10**9)))))
         return stream
 
     return make
@@ -181,8 +181,8 @@ def write() -> Callable[..., Results]:
 
     def run(scenario: Scenario, stream: Stream, folder: Path | None = None) -> Results:
         writer = ResultWriter(scenario, rosters(scenario), folder)
-        for record, balance in stream:
-            writer.write(record, balance)
+        for record, operated in stream:
+            writer.write(record, operated)
         return writer.finish()
 
     return run

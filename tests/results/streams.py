@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Balance, Operated
 from swarm.market.auctioneer import TickRecord
-from swarm.messages import Meters, no_meters
+from swarm.messages import FORECAST_HOURS, Meters, Signal, no_meters
 
-Stream = list[tuple[TickRecord, Balance]]
+Stream = list[tuple[TickRecord, Operated]]
 MW = 1_000_000
 
 
@@ -42,10 +42,18 @@ def record_of(tick: int, agents: int, **given: Any) -> TickRecord:
     return TickRecord(**(fields | given))
 
 
-def balance_of(tick: int, **given: int) -> Balance:
-    """A balance of zeros but for what is `given`."""
-    fields = dict.fromkeys(Balance.__struct_fields__, 0)
-    return Balance(**(fields | {"tick": tick} | given))
+def balance_of(tick: int, **given: Any) -> Balance:
+    """A balance of zeros but for what is `given`; nothing is known of frequency and voltage."""
+    needed = Balance.__struct_fields__[: -len(Balance.__struct_defaults__)]
+    return Balance(**(dict.fromkeys(needed, 0) | {"tick": tick} | given))
+
+
+def operated_of(tick: int, **given: Any) -> Operated:
+    """What an operator says of `tick`: fields of `Operated` that are `given`, else of `Balance`."""
+    nothing = np.full(FORECAST_HOURS, np.nan)
+    signal = Signal(tick + 2, np.nan, nothing, nothing, -500.0, 3000.0, 0.0, True)
+    own = {name: given.pop(name) for name in Operated.__struct_fields__ if name in given}
+    return Operated(balance_of(tick, **given), signal, **own)
 
 
 def row(agents: int = 5, scale: int = 1, **by_agent: float) -> np.ndarray:

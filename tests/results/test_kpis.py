@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams import MW, Stream, balance_of, record_of, row
+from streams import MW, Stream, operated_of, record_of, row
 
 from swarm.results.kpis import DEFINITIONS, Totals, herfindahl_index
 from swarm.results.writer import Results
@@ -90,7 +90,7 @@ def test_by_kind(found: dict[str, Any]) -> None:
 
 
 def test_nothing_traded(write: Callable[..., Results], by_hand_scenario: Scenario) -> None:
-    found = write(by_hand_scenario, [(record_of(0, 5), balance_of(0))]).metrics
+    found = write(by_hand_scenario, [(record_of(0, 5), operated_of(0))]).metrics
     missing = {name for name, value in found.items() if value is None}
     assert missing == {
         "mean_price",
@@ -106,7 +106,7 @@ def test_nothing_traded(write: Callable[..., Results], by_hand_scenario: Scenari
 
 def test_no_agents(write: Callable[..., Results]) -> None:
     scenario = Scenario(name="empty")
-    found = write(scenario, [(record_of(0, 0), balance_of(0))]).metrics
+    found = write(scenario, [(record_of(0, 0), operated_of(0))]).metrics
     assert (found["agents"], found["profit_by_kind"], found["mean_price"]) == (0, {}, None)
     assert found["backlog_end_mwh"] == found["system_cost"] == 0
 
@@ -115,7 +115,7 @@ def test_a_loss_shows_in_the_residual(
     write: Callable[..., Results], by_hand_scenario: Scenario
 ) -> None:
     leak = record_of(0, 5, received_micro=row(a0=-7, a3=4), outside_micro=2)
-    found = write(by_hand_scenario, [(leak, balance_of(0))]).metrics
+    found = write(by_hand_scenario, [(leak, operated_of(0))]).metrics
     assert found["ledger_residual_micro"] == -1
 
 
@@ -124,11 +124,11 @@ def test_marginal_cost_counts_units_that_deliver_only(
 ) -> None:
     traded = {"price_milli": 100_000, "status": "cleared", "volume_w": MW}
     meters = {"generation_w": row(a2=MW), "marginal_cost_milli": row(a2=20_000, a3=90_000)}
-    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), operated_of(0))])
     assert found.metrics["price_cost_markup"] == 0.8
     # The sun alone has no marginal cost to compare with.
     meters = {"generation_w": row(a4=MW)}
-    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), operated_of(0))])
     assert found.metrics["price_cost_markup"] is None
 
 
@@ -138,7 +138,7 @@ def test_no_markup_at_a_negative_price(
     """(price - cost) / price would call a sale below cost a markup."""
     traded = {"price_milli": -10_000, "status": "cleared", "volume_w": MW}
     meters = {"generation_w": row(a3=MW), "marginal_cost_milli": row(a3=-20_000)}
-    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), operated_of(0))])
     assert found.metrics["price_cost_markup"] is None
 
 
@@ -150,7 +150,7 @@ def test_a_unit_held_above_the_price_sets_none(
         "generation_w": row(a2=MW, a3=MW),
         "marginal_cost_milli": row(a2=60_000, a3=400_000),
     }
-    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), balance_of(0))])
+    found = write(by_hand_scenario, [(record_of(0, 5, **traded, meters=meters), operated_of(0))])
     assert found.metrics["price_cost_markup"] == 0.4
 
 
@@ -161,7 +161,7 @@ def test_long_runs_do_not_overflow(by_hand_scenario: Scenario) -> None:
     totals = Totals(by_hand_scenario, agents)
     rich = record_of(0, 5, received_micro=row(a0=2**62))
     for _ in range(4):
-        totals.add(rich, balance_of(0), sum_by_kind(rich, first_agents(agents)))
+        totals.add(rich, operated_of(0), sum_by_kind(rich, first_agents(agents)))
     assert totals.by_kind[INT_COLUMNS.index("received_micro"), 0] == 2**64
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from streams import Stream, balance_of, record_of
+from streams import Stream, operated_of, record_of
 
 from swarm.results.summary import summary_rows
 from swarm.results.writer import Results
@@ -30,7 +30,7 @@ def test_rows(
 def test_missing_figures_are_a_dash(
     write: Callable[..., Results], by_hand_scenario: Scenario
 ) -> None:
-    found = write(by_hand_scenario, [(record_of(0, 5), balance_of(0))]).metrics
+    found = write(by_hand_scenario, [(record_of(0, 5), operated_of(0))]).metrics
     rows = dict(summary_rows(found, {}))
     labels = ("mean price", "lowest to highest", "renewable share", "Herfindahl index")
     assert {rows[label] for label in labels} == {"-"}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from streams import Stream
 
-from swarm.messages import METER_COLUMNS
+from swarm.results.by_kind import RESPONSE_FIELDS, WRITTEN_METERS
 from swarm.results.folder import digest_folder
 from swarm.results.run import Run
 from swarm.results.writer import FULL_AGENTS, Results, ResultWriter, sampled_agents
@@ -79,10 +79,11 @@ def test_tables_hold_what_was_recorded(write: Write, random_stream: Streams, hom
     assert market["tick"] == grid["tick"] == list(range(7))
     assert market["price_milli_per_mwh"] == [record.price_milli for record, _ in stream]
     assert market["volume_w"] == [record.volume_w for record, _ in stream]
-    assert grid["load_w"] == [balance.load_w for _, balance in stream]
+    loads = [operated.balance.load_w for _, operated in stream if operated.balance is not None]
+    assert grid["load_w"] == loads
     assert agents["tick"].to_pylist() == [tick for tick in range(7) for _ in range(6)]
     assert agents["agent"].to_pylist() == list(range(6)) * 7
-    for name in METER_COLUMNS:
+    for name in WRITTEN_METERS:
         column = "marginal_cost_milli_per_mwh" if name == "marginal_cost_milli" else name
         expected = np.concatenate([getattr(record.meters, name) for record, _ in stream])
         np.testing.assert_array_equal(agents[column].to_numpy(), expected)
