@@ -10,20 +10,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.grid.operator import Balance, Operated
+from swarm.grid.balance import Balance, Event, Operated, Trace, Voltages
 from swarm.market.auctioneer import Cleared, TickRecord
 from swarm.messages import (
     FLOAT_METERS,
     METER_COLUMNS,
     ORDER_COLUMNS,
+    Acknowledgement,
+    Alert,
+    Drawn,
     Meters,
     Notice,
     Orders,
+    ReserveOffers,
+    Response,
     Signal,
     StepReply,
     concatenate,
     decode,
     encode,
+    in_global_order,
     no_meters,
 )
 
@@ -43,6 +49,16 @@ def meters(n: int, seed: int = 0) -> Meters:
     return Meters(**columns)
 
 
+def reserve(n: int, seed: int = 0) -> ReserveOffers:
+    r = np.random.default_rng(seed)
+    return ReserveOffers(*(r.integers(-(2**62), 2**62, n) for _ in fields(ReserveOffers)))
+
+
+def response(n: int, seed: int = 0) -> Response:
+    r = np.random.default_rng(seed)
+    return Response(*(r.integers(-(2**62), 2**62, n) for _ in fields(Response)))
+
+
 def signal() -> Signal:
     forecast = np.linspace(-3, 1e9, 24)
     history = np.where(np.arange(24) % 3 == 0, np.nan, forecast)
@@ -51,6 +67,17 @@ def signal() -> Signal:
 
 def balance() -> Balance:
     return Balance(*range(12))
+
+
+def operated() -> Operated:
+    """A disturbed interval, with all there may be."""
+    events = (Event(6, 0.0, "sudden", -180e6, 50.0), Event(6, 0.4, "detection", np.nan, 49.8))
+    second = np.array([0.0, 0.5, 1.0])
+    buses, lines = np.array([1.0, 0.97]), np.array([np.nan])
+    volts = Voltages(buses, 1e6 * buses, -buses, lines, lines)
+    return Operated(
+        balance(), signal(), Alert(8, True), events, Trace(second, 50 - second), volts, 0.07
+    )
 
 
 def record(n: int, kept: bool) -> TickRecord:
@@ -72,6 +99,13 @@ MESSAGES = {
     "record without book": record(0, kept=False),
     "cleared": Cleared(1, None, 0),
     "operated": Operated(balance(), signal()),
+    "operated disturbed": operated(),
+    "notice with response": Notice(3, np.arange(5), np.arange(2), np.arange(4), response(2)),
+    "reply with reserve": StepReply(4, orders(6), meters(3), reserve(5)),
+    "drawn": Drawn(2, (1, 2, 3, 4), False, -(2**60), 5, response(3)),
+    "drawn nothing": Drawn(2, (0, 0, 0, 0), True, 0, 0, None),
+    "alert": Alert(9, False),
+    "acknowledgement": Acknowledgement(9, 400),
     "operated without balance": Operated(None, signal()),
 }
 
@@ -81,9 +115,12 @@ def same(a: object, b: object) -> None:
     if isinstance(a, np.ndarray):
         assert a.dtype == b.dtype  # type: ignore[attr-defined]
         np.testing.assert_array_equal(a, b)
-    elif isinstance(a, Orders | Meters):
+    elif isinstance(a, Orders | Meters | ReserveOffers | Response):
         for field in fields(a):
             same(getattr(a, field.name), getattr(b, field.name))
+    elif isinstance(a, tuple):
+        for one, other in zip(a, b, strict=True):  # type: ignore[call-overload]
+            same(one, other)
     elif isinstance(a, msgspec.Struct):
         for name in a.__struct_fields__:
             same(getattr(a, name), getattr(b, name))
@@ -143,6 +180,13 @@ def test_concatenated_meters_keep_the_order_of_their_rows() -> None:
     for name in METER_COLUMNS:
         parts = [getattr(meters(3, 1), name), getattr(meters(2, 2), name)]
         same(np.concatenate(parts), getattr(joined, name))
+
+
+def test_meters_of_all_hosts_come_in_global_order() -> None:
+    whole = meters(5)
+    index = [np.array([4, 0]), np.array([2]), np.array([1, 3])]
+    parts = [Meters(*(getattr(whole, name)[rows] for name in METER_COLUMNS)) for rows in index]
+    same(in_global_order(parts, index), whole)
 
 
 def test_a_device_that_did_nothing_has_zero_meters() -> None:

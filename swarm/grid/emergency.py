@@ -14,7 +14,7 @@
 6. Recovery, in reverse order (generation, load, storage), in stages: while frequency has been
    inside `release_pu` for `release_wait_s`, every cycle of secondary control takes over as much of
    generation and storage as its rate and room allow, watt for watt, so that frequency does not
-   move; a block of load returns when secondary control has room for it. Where frequency passes
+   move. Load returns feeder by feeder, the last block first. Where frequency passes
    `release_pu` on the other side (the market has replaced what was lost), the surplus is taken
    back at once, every `ease_s`.
 
@@ -52,6 +52,7 @@ def at_rest(storage: int, loads: int) -> EmergencyState:
         storage_start_s=np.full(storage, math.inf),
         load_shed=np.zeros(loads, dtype=bool),
         load_due_s=np.full(loads, math.inf),
+        returned_share=0.0,
         generation_w=0.0,
         generation_target_w=0.0,
         generation_start_s=math.inf,
@@ -82,6 +83,8 @@ class Protocol:
         size = np.maximum(resources.storage_up_w, resources.storage_down_w)
         self.rate = size / np.maximum(resources.storage_ramp_s, _JUMP_S)
         self.shed, self.due = state.load_shed.copy(), state.load_due_s.copy()
+        self.returned = state.returned_share
+        """Share of the last block off that is back already."""
         low_w, high_w = -resources.generation_down_w, resources.generation_up_w
         self.generation = min(max(state.generation_w, low_w), high_w)
         self.generation_target = min(max(state.generation_target_w, low_w), high_w)
@@ -89,7 +92,7 @@ class Protocol:
         self.now = 0.0
         self.response_s = math.nan
         self.storage_energy = self.storage * seconds
-        self.load_energy = np.where(self.shed, resources.load_w, 0.0) * seconds
+        self.load_energy = self._off_w() * seconds
         self.generation_energy = self.generation * seconds
         self._refresh()
         # Beginnings planned in the last interval are still to be told.
@@ -99,10 +102,17 @@ class Protocol:
     # --- what the area sees ---
 
     def _refresh(self) -> None:
-        self.load_w = float(self.have.load_w[self.shed].sum())
+        self.load_w = float(self._off_w().sum())
         self.storage_w = float(self.storage.sum())
         self.storage_next = float(self.start.min(initial=math.inf))
         self.load_next = float(self.due.min(initial=math.inf))
+
+    def _off_w(self) -> Floats:
+        """Load off of each block, W, (b,)."""
+        off = np.where(self.shed, self.have.load_w, 0.0)
+        if self.returned > 0.0 and self.shed.any():
+            off[np.flatnonzero(self.shed)[-1]] *= 1.0 - self.returned
+        return off
 
     @property
     def storage_moving(self) -> bool:
@@ -275,6 +285,12 @@ class Protocol:
                 self._event(t, "storage", float(self.target.sum()), hz)
             acted = True
         if self.load_next <= t + 1e-9:
+            if self.returned > 0.0:
+                # A call for more takes the feeders that are back off again.
+                last = int(np.flatnonzero(self.shed)[-1])
+                again = self.returned * float(self.have.load_w[last])
+                self.load_energy[last] += again * (self.seconds - t)
+                self.returned = 0.0
             for k in np.flatnonzero(self.due <= t + 1e-9).tolist():
                 self.shed[k], self.due[k] = True, math.inf
                 power = float(self.have.load_w[k])
@@ -294,22 +310,16 @@ class Protocol:
         """Injection that storage and generation were called to give, negative in a surplus."""
         return float(self.target.sum()) + self.generation_target
 
-    def next_block_w(self) -> float:
-        """The block of load that returns next; 0 where none is off."""
-        off = np.flatnonzero(self.shed)
-        return float(self.have.load_w[off[-1]]) if len(off) else 0.0
-
     def begin_recovery(self, t: float, hz: float) -> None:
         """The first stage, once."""
         if self.phase == ACTIVE:
             self.phase = RECOVERY
             self._event(t, "recovery", 0.0, hz)
 
-    def hand_over(self, t: float, amount_w: float, room_w: float, hz: float) -> float:
-        """One stage: give up to `amount_w` to secondary control, or a block of load back.
+    def hand_over(self, t: float, amount_w: float, hz: float) -> float:
+        """One stage: give up to `amount_w` to secondary control.
 
-        `room_w` is what secondary control has left. Returns what it takes over at once, W, of the
-        sign of what was called.
+        Returns what it takes over at once, W, of the sign of what was called.
         """
         if self.generation_target != 0.0:
             taken = math.copysign(min(amount_w, abs(self.generation)), self.generation_target)
@@ -318,9 +328,7 @@ class Protocol:
                 self.generation_target = 0.0
             return taken
         if self.shed.any():
-            if self.next_block_w() <= room_w:
-                self._return_block(t, hz)
-            return 0.0
+            return self._return_load(t, amount_w, hz)
         total = float(self.target.sum())
         taken = math.copysign(min(amount_w, abs(total)), total)
         self._take_storage(t, taken)
@@ -335,9 +343,8 @@ class Protocol:
         side = math.copysign(1.0, self.called_w)
         if self.generation_target != 0.0:
             self.generation_target, self.generation_start = 0.0, t
-        while side > 0.0 and self.shed.any() and self.next_block_w() <= surplus_w:
-            surplus_w -= self.next_block_w()
-            self._return_block(t, hz)
+        while side > 0.0 and self.shed.any() and surplus_w > 0.0:
+            surplus_w -= self._return_load(t, surplus_w, hz)
         taken = min(surplus_w, abs(float(self.target.sum())))
         self._take_storage(t, side * taken)
         self._refresh()
@@ -364,23 +371,31 @@ class Protocol:
         self.storage, self.target = kept * self.storage, kept * self.target
         self.storage_w = float(self.storage.sum())
 
-    def _return_block(self, t: float, hz: float) -> None:
+    def _return_load(self, t: float, amount_w: float, hz: float) -> float:
+        """Give up to `amount_w` of the last block off back, feeder by feeder; returns how much."""
         k = int(np.flatnonzero(self.shed)[-1])
-        self.shed[k] = False
-        self.load_energy[k] -= float(self.have.load_w[k]) * (self.seconds - t)
-        self._event(t, "load_restored", -float(self.have.load_w[k]), hz)
+        block = float(self.have.load_w[k])
+        left = block * (1.0 - self.returned)
+        given = min(amount_w, left)
+        self.load_energy[k] -= given * (self.seconds - t)
+        self.returned += given / block if block > 0.0 else 1.0
+        if given >= left:
+            self.shed[k], self.returned = False, 0.0
+            self._event(t, "load_restored", -block, hz)
         self._refresh()
+        return given
 
     def end(self, t: float) -> None:
         """All ends with the area at a blackout."""
         left = self.seconds - t
         self.storage_energy -= self.storage * left
-        self.load_energy -= np.where(self.shed, self.have.load_w, 0.0) * left
+        self.load_energy -= self._off_w() * left
         self.generation_energy -= self.generation * left
         self.phase, self.alert, self.rearm = NONE, math.inf, -math.inf
         self.storage, self.target = np.zeros_like(self.storage), np.zeros_like(self.target)
         self.start = np.full_like(self.start, math.inf)
         self.shed, self.due = np.zeros_like(self.shed), np.full_like(self.due, math.inf)
+        self.returned = 0.0
         self.generation = self.generation_target = 0.0
         self._refresh()
 
@@ -397,6 +412,7 @@ class Protocol:
             storage_start_s=self.start - t,
             load_shed=self.shed,
             load_due_s=self.due - t,
+            returned_share=self.returned,
             generation_w=self.generation,
             generation_target_w=self.generation_target,
             generation_start_s=self.generation_start - t,

@@ -71,7 +71,8 @@ class Run:
             state.trip_due_s,
         )
         self.protocol = Protocol(spec, interval.emergency, state.emergency, self.end, self.events)
-        self.shed_energy = self.step_load_w * float(state.shed.sum()) * self.end
+        self.returned = state.returned_share
+        self.shed_energy = self.shed_w * self.end
         self.tripped_energy = np.where(state.tripped, -trips.power_w, 0.0) * self.end
         self.above = Inside((spec.restore_at_pu - 1.0) * nominal, math.inf, state.above_since_s)
         release = spec.release_pu * nominal
@@ -96,11 +97,15 @@ class Run:
 
     # --- power ---
 
+    @property
+    def shed_w(self) -> float:
+        """Load that relays have cut off and that is not back, W."""
+        return self.step_load_w * (int(self.shedding.acted.sum()) - self.returned)
+
     def _frozen(self) -> None:
         """What shed load and tripped blocks add, and the swing equation that is left."""
         trips, tripped = self.interval.trips, self.protection.acted
-        shed = self.step_load_w * int(self.shedding.acted.sum())
-        unserved = shed + self.protocol.load_w
+        unserved = self.shed_w + self.protocol.load_w
         self.frozen = unserved - float(trips.power_w[tripped].sum())
         kinetic = self.interval.kinetic_ws - float(trips.kinetic_ws[tripped].sum())
         self.kinetic_left = kinetic / self.interval.kinetic_ws
@@ -162,8 +167,6 @@ class Run:
         if protocol.phase != NONE or protocol.alert < math.inf:
             stop = min(stop, protocol.next_s())
             stop = min(stop, max(self.next_ease, t + 0.1))
-        if self.shedding.acted.any():
-            stop = min(stop, max(self.above.since + self.spec.restore_wait_s, t + 0.1))
         return max(stop, t + 1e-6)
 
     def _act(self, t: float) -> None:
@@ -174,6 +177,8 @@ class Run:
             change = self.secondary.act(self.deviation)
             self.secondary_energy += change * left
             self._feed_forward(t, left)
+            if self.shedding.acted.any():
+                self._restore(t, left, abs(change))
             if self.protocol.phase != NONE:
                 self._recover(t, left, abs(change))
         if self.shedding.next_s <= t + _EPS:
@@ -188,8 +193,6 @@ class Run:
                 self.tripped_energy[k] += power * left
                 self.event(t, "trip", power)
             self._jump(t)
-        if self.shedding.acted.any():
-            self._restore(t, left)
         if self.protocol.phase != NONE or self.protocol.alert < math.inf:
             self._emergency(t)
         low, high = self.spec.blackout_pu
@@ -202,26 +205,25 @@ class Run:
         self._frozen()
         self.mark(t)
 
-    def _restore(self, t: float, left: float) -> None:
-        """One step of load returns if frequency was up for long enough and reserves carry it."""
-        if t < self.above.since + self.spec.restore_wait_s - _EPS:
+    def _restore(self, t: float, left: float, moved_w: float) -> None:
+        """Load returns feeder by feeder, as fast as secondary control can take it over."""
+        if t < self.above.since + self.spec.restore_wait_s - _EPS or self.protocol.called_w > 0.0:
             return
-        self.above.since = t
+        secondary, step = self.secondary, self.step_load_w
+        amount = min(secondary.room(1.0), max(0.0, secondary.step - moved_w))
+        given = min(amount, step * (1.0 - self.returned))
+        if given <= 0.0 and step > 0.0:
+            return
+        secondary.take_over(given)
+        self.secondary_energy += given * left
+        self.shed_energy -= given * left
+        self.returned += given / step if step > 0.0 else 1.0
+        if self.returned >= 1.0 - _EPS:
+            self.returned = 0.0
+            self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
+            self.event(t, "restoration", -step)
         self._close_coarse()
-        if self._droop_room(self.band) + self.secondary.room(1.0) < self.step_load_w:
-            return
-        self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
-        self.shed_energy -= self.step_load_w * left
-        self.event(t, "restoration", -self.step_load_w)
-        self._jump(t)
-
-    def _droop_room(self, deviation_hz: float) -> float:
-        """What droop would still give if frequency were this far below nominal, W."""
-        reach = sum(
-            min(up, gain * max(deviation_hz - dead, 0.0))
-            for gain, dead, up, *_ in self.groups.constants
-        )
-        return max(0.0, reach - self.groups.total())
+        self._frozen()
 
     def _emergency(self, t: float) -> None:
         protocol, hz = self.protocol, self.spec.nominal_hz + self.deviation
@@ -272,13 +274,11 @@ class Run:
         if self.shedding.acted.any():
             return
         room = secondary.room(1.0 if side == 0.0 else side)
-        # A block that returns must not start the next emergency.
-        block = min(room, self._droop_room(0.25 * self.band)) if protocol.shed.any() else room
-        taken = protocol.hand_over(t, min(room, max(0.0, secondary.step - moved_w)), block, hz)
+        taken = protocol.hand_over(t, min(room, max(0.0, secondary.step - moved_w)), hz)
         secondary.take_over(taken)
         self.secondary_energy += taken * left
-        if taken == 0.0:
-            self._jump(t)
+        self._close_coarse()
+        self._frozen()
 
     def _ease(self, t: float) -> None:
         """Give back what has become too much."""
@@ -332,8 +332,7 @@ class Run:
         lost = float(self.interval.trips.power_w[tripped].sum())
         self.secondary_energy -= self.secondary.output * left
         self.protocol.end(t)
-        shed = self.step_load_w * int(self.shedding.acted.sum())
-        self.shed_energy += (self.interval.load_w - shed) * left
+        self.shed_energy += (self.interval.load_w - self.shed_w) * left
         rest = self.interval.imbalance_w * self.end - self._imbalance_until(t)
         self.blackout_energy = -(rest + (self.interval.load_w - lost) * left)
         self.blackout_s = t

@@ -47,8 +47,8 @@ class AreaSpec:
     down to up, in `full_activation_s` (SO GL, article 158: at most 5 minutes).
 
     Load shedding has one relay per value of `shed_at_pu`; each sheds `shed_share` of the load when
-    frequency was below its value for `shed_delay_s`. A step returns when frequency was above
-    `restore_at_pu` for `restore_wait_s` and the reserves can carry it.
+    frequency was below its value for `shed_delay_s`. When frequency was above `restore_at_pu` for
+    `restore_wait_s`, load returns feeder by feeder as secondary control takes it over.
 
     `detect_*`, `alert_latency_s`, `reassess_s` and `release_*` belong to the emergency protocol:
     see `swarm.grid.emergency`. Outside `blackout_pu` the area is lost.
@@ -249,6 +249,7 @@ class EmergencyState:
     storage_start_s: Floats  # (s,)
     load_shed: Bools  # (b,)
     load_due_s: Floats  # (b,)
+    returned_share: float  # of the last block off, back already
     generation_w: float
     generation_target_w: float
     generation_start_s: float
@@ -275,6 +276,7 @@ class AreaState:
     frozen_w: float
     shed: Bools  # (steps,)
     shed_due_s: Floats  # (steps,)
+    returned_share: float  # of the last step that was shed, back already
     above_since_s: float
     tripped: Bools  # (k,)
     trip_due_s: Floats  # (k,)

@@ -19,6 +19,12 @@ from swarm.results.writer import Results
 
 MANIFEST = "manifest.json"
 FINISHED = "finished"
+MENDS = {
+    "orders": "orders are kept with --set results.orders=true",
+    **dict.fromkeys(("events", "trace"), "it is of scenarios with a grid section"),
+    **dict.fromkeys(("buses", "lines"), "it is of scenarios with a grid.feeder"),
+}
+"""Why a run may lack a table."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,7 @@ class Run:
             raise UsageError(f"no table called {name!r}{nearest(name, TABLES)}")
         read = [self._read(part) for part in self._parts_of(name)]
         if not read:
-            mend = ""
-            if name == "orders":
-                mend = "; orders are kept with --set results.orders=true"
+            mend = f"; {MENDS[name]}" if name in MENDS else ""
             raise UsageError(f"{self.run_dir or 'this run'} has no table {name!r}{mend}")
         return pa.concat_tables(read)
 

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from swarm.cli import digest, show
 from swarm.cli.ui import print_table
 from swarm.errors import UsageError
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Balance, Operated
 from swarm.market.auctioneer import TickRecord
-from swarm.messages import Meters, no_meters
+from swarm.messages import Meters, Signal, no_meters
 from swarm.results.folder import new_run_folder, write_json
 from swarm.results.writer import ResultWriter
 from swarm.scenario.fleets import rosters
@@ -42,14 +42,15 @@ def run_dir(tmp_path: Path) -> Path:
     scenario = Scenario.model_validate({"name": "quiet", "seed": 9, "ticks": 2, "fleets": fleets})
     folder = new_run_folder(tmp_path, "quiet", 9, "", datetime(2026, 3, 1, tzinfo=UTC))
     writer = ResultWriter(scenario, rosters(scenario), folder)
-    nothing = np.zeros(3, dtype=np.int64)
+    nothing, unknown = np.zeros(3, dtype=np.int64), np.full(24, np.nan)
     for tick in range(2):
         meters = Meters(**no_meters(3))
         record = TickRecord(
             tick, None, "no_trade", 0, 0.0, 0, 0, 0, None, 0, 0, 0, 0, 0, nothing, nothing, meters,
             None, nothing[:0],
         )  # fmt: skip
-        writer.write(record, Balance(tick, *[0] * 11))
+        signal = Signal(tick + 2, np.nan, unknown, unknown, -500.0, 3000.0, 0.0, False)
+        writer.write(record, Operated(Balance(tick, *[0] * 11), signal))
     results = writer.finish()
     write_json(folder / "metrics.json", results.metrics)
     write_json(folder / "timings.json", {"wall_seconds": 0.5, "ticks_per_second": 4.0})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from swarm.grid.operator import Balance
+from swarm.grid.balance import Balance, Operated
 from swarm.loop import simulate
 from swarm.market.auctioneer import TickRecord
 from swarm.messages import encode
@@ -46,9 +46,10 @@ class Tape:
     def __init__(self) -> None:
         self.written: list[tuple[TickRecord, Balance]] = []
 
-    def write(self, record: TickRecord, balance: Balance) -> None:
+    def write(self, record: TickRecord, operated: Operated) -> None:
         """Take one tick."""
-        self.written.append((record, balance))
+        assert operated.balance is not None
+        self.written.append((record, operated.balance))
 
     @property
     def digest(self) -> str:
@@ -68,7 +69,7 @@ def ready(name: str, policy: str = "heuristic", **given: Any) -> Plan:
 
 def run(agents: Plan, hosts: Any) -> tuple[Tape, InlineEngine]:
     tape = Tape()
-    engine = InlineEngine(pack(agents, hosts), agents.operator, hosts)
+    engine = InlineEngine(*pack(agents, hosts), hosts)
     simulate(engine, agents.operator.ticks, tape, lambda cleared, operated: None)
     return tape, engine
 

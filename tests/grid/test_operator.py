@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarm.grid.balance import Operated
 from swarm.grid.forecast import ForecastSpec, PriceForecast
 from swarm.grid.operator import Operator, OperatorSpec
+from swarm.market.auctioneer import Cleared
 from swarm.market.outside import Connection
-from swarm.messages import Meters, Orders, StepReply, no_meters
+from swarm.messages import NO_RESERVE, Drawn, Meters, Orders, StepReply, no_meters
 
 TICKS = 400
 
@@ -43,6 +46,7 @@ def forecaster(tick_minutes: int = 60) -> PriceForecast:
 def operator(imports: int = 0, exports: int = 0, tick_minutes: int = 60) -> Operator:
     return Operator(
         OperatorSpec(
+            seed=1,
             ticks=TICKS,
             tick_minutes=tick_minutes,
             price_floor=-500.0,
@@ -51,8 +55,23 @@ def operator(imports: int = 0, exports: int = 0, tick_minutes: int = 60) -> Oper
             outside=Connection(imports, exports, np.zeros(TICKS), 0.0, 0.0, 0),
             forecast=forecaster(tick_minutes),
             condenser_inertia_kws=900,
+            start_hour=0.0,
         )
     )
+
+
+def cleared(price: float) -> Cleared:
+    """A clearing at `price` per MWh, NaN: without trade."""
+    return Cleared(0, None if np.isnan(price) else round(price * 1000), 0)
+
+
+def operate(op: Operator, tick: int, price: float, replies: Sequence[StepReply]) -> Operated:
+    """What the operator says after a tick that cleared at `price`."""
+    operated, drawn = op.operate(tick, None if tick <= 0 else cleared(price), replies)
+    balance = operated.balance
+    flow = 0 if balance is None else balance.import_w - balance.export_w
+    assert drawn == Drawn(tick, NO_RESERVE, True, flow, 0, None), "without physics"
+    return operated
 
 
 def reply(tick: int = 1, **columns: Any) -> StepReply:
@@ -79,12 +98,12 @@ def test_every_interval_balances_for_any_split_over_hosts(
         "battery_w": battery,
         "delivered_w": made - used + battery,
     }
-    whole = operator(imports, exports).operate(1, 50.0, [reply(**columns)]).balance
+    whole = operate(operator(imports, exports), 1, 50.0, [reply(**columns)]).balance
     parts = [
         reply(**{name: values[part] for name, values in columns.items()})
         for part in (slice(0, split), slice(split, None))
     ]
-    assert operator(imports, exports).operate(1, 50.0, parts).balance == whole
+    assert operate(operator(imports, exports), 1, 50.0, parts).balance == whole
     b = whole
     assert b is not None
     assert b.tick == 0
@@ -108,7 +127,7 @@ def test_unserved_curtailed_and_inertia_are_summed() -> None:
         curtailed_w=[3, 4],
         inertia_kws=[10, 20],
     )
-    b = operator(imports=40).operate(1, 50.0, [meters]).balance
+    b = operate(operator(imports=40), 1, 50.0, [meters]).balance
     assert b is not None
     assert (b.import_w, b.shed_w, b.unserved_w) == (40, 110, 117)
     assert (b.curtailed_w, b.inertia_kws) == (7, 930)
@@ -116,27 +135,27 @@ def test_unserved_curtailed_and_inertia_are_summed() -> None:
 
 def test_there_is_no_balance_before_the_first_tick_nor_after_the_last() -> None:
     op = operator()
-    assert op.operate(-1, np.nan, ()).balance is None
-    assert op.operate(0, np.nan, [StepReply(0, reply().orders, None)]).balance is None
-    last = op.operate(TICKS, 50.0, [reply()]).balance
+    assert operate(op, -1, np.nan, ()).balance is None
+    assert operate(op, 0, np.nan, [StepReply(0, reply().orders, None)]).balance is None
+    last = operate(op, TICKS, 50.0, [reply()]).balance
     assert last is not None
     assert last.tick == TICKS - 1
-    assert op.operate(TICKS + 1, 50.0, [reply()]).balance is None
+    assert operate(op, TICKS + 1, 50.0, [reply()]).balance is None
 
 
 def test_the_signal_carries_the_rules_of_its_own_tick() -> None:
     op = operator()
-    first = op.operate(-1, np.nan, ()).signal
+    first = operate(op, -1, np.nan, ()).signal
     assert (first.tick, first.price_cap, first.carbon_price_per_tonne) == (0, 3000.0, 0.0)
     assert first.accepting
     assert first.price_forecast.tolist() == [30.0] * 24
     assert np.isnan(first.price_history).all()
-    assert op.operate(3, 50.0, [reply()]).signal.price_cap == 3000.0
-    changed = op.operate(4, 50.0, [reply()]).signal
+    assert operate(op, 3, 50.0, [reply()]).signal.price_cap == 3000.0
+    changed = operate(op, 4, 50.0, [reply()]).signal
     assert (changed.tick, changed.price_cap, changed.carbon_price_per_tonne) == (5, 1000.0, 25.0)
-    assert op.operate(TICKS - 2, 50.0, [reply()]).signal.accepting
-    assert not op.operate(TICKS - 1, 50.0, [reply()]).signal.accepting
-    assert not op.operate(TICKS, 50.0, [reply()]).signal.accepting
+    assert operate(op, TICKS - 2, 50.0, [reply()]).signal.accepting
+    assert not operate(op, TICKS - 1, 50.0, [reply()]).signal.accepting
+    assert not operate(op, TICKS, 50.0, [reply()]).signal.accepting
 
 
 @pytest.mark.parametrize("tick_minutes", [5, 15, 60])
@@ -146,7 +165,7 @@ def test_history_is_the_mean_of_each_past_hour(tick_minutes: int) -> None:
     r = np.random.default_rng(0)
     given_prices = np.where(r.random(30 * per_hour) < 0.2, np.nan, r.normal(50, 20, 30 * per_hour))
     for tick, price in enumerate(given_prices[: TICKS - 1], 1):
-        history = op.operate(tick, float(price), [reply()]).signal.price_history
+        history = operate(op, tick, float(price), [reply()]).signal.price_history
         past = given_prices[:tick][::-1]
         for hour in range(24):
             known = past[hour * per_hour : (hour + 1) * per_hour]
@@ -160,7 +179,7 @@ def test_history_is_the_mean_of_each_past_hour(tick_minutes: int) -> None:
 def test_a_tick_of_many_hours_counts_for_each_of_them() -> None:
     op = operator(tick_minutes=180)
     for tick, price in enumerate((10.0, 20.0), 1):
-        history = op.operate(tick, price, [reply()]).signal.price_history
+        history = operate(op, tick, price, [reply()]).signal.price_history
     assert history[:6].tolist() == [20.0] * 3 + [10.0] * 3
     assert np.isnan(history[6:]).all()
 
@@ -168,6 +187,6 @@ def test_a_tick_of_many_hours_counts_for_each_of_them() -> None:
 def test_a_shortage_of_the_last_hour_raises_the_forecast_and_is_forgotten_after_it() -> None:
     op = operator(tick_minutes=30)
     short = reply(unserved_w=[25_000_000])
-    assert op.operate(1, 50.0, [short]).signal.price_forecast[0] == 70.0
-    assert op.operate(2, 50.0, [reply()]).signal.price_forecast[0] == 70.0
-    assert op.operate(3, 50.0, [reply()]).signal.price_forecast[0] == 30.0
+    assert operate(op, 1, 50.0, [short]).signal.price_forecast[0] == 70.0
+    assert operate(op, 2, 50.0, [reply()]).signal.price_forecast[0] == 70.0
+    assert operate(op, 3, 50.0, [reply()]).signal.price_forecast[0] == 30.0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from streams import MW, Stream, operated_of, record_of, row
 
-from swarm.messages import FLOAT_METERS, METER_COLUMNS, Orders
+from swarm.messages import FLOAT_METERS, METER_COLUMNS, Orders, Response
 from swarm.results.folder import write_json
 from swarm.results.run import Run, finished_run
 from swarm.results.writer import Results, ResultWriter
@@ -136,7 +136,11 @@ def random_stream() -> Callable[..., Stream]:
             ints = rng.integers(-(10**12), 10**12, (len(METER_COLUMNS) + 2, agents))
             meters: dict[str, np.ndarray] = dict(zip(METER_COLUMNS, ints, strict=False))
             meters |= {name: rng.normal(size=agents) for name in FLOAT_METERS}
-            given: dict[str, Any] = {}
+            activated, shed, held_back = rng.integers(-(10**9), 10**9, (3, agents))
+            given: dict[str, Any] = {
+                "response": Response(activated, abs(shed), abs(held_back)),
+                "reserve_received_micro": shed - held_back,
+            }
             if orders:
                 count = tick % 3
                 ids = np.arange(count, dtype=np.int64)
@@ -161,15 +165,17 @@ def random_stream() -> Callable[..., Stream]:
 
 @pytest.fixture
 def homes() -> Callable[..., Scenario]:
-    """(agents, results section) -> a scenario of homes and storages."""
+    """(agents, grid section, results section) -> a scenario of homes and storages."""
 
-    def make(agents: int, /, *, seed: int = 1, **results: Any) -> Scenario:
+    def make(
+        agents: int, /, *, seed: int = 1, grid: dict[str, Any] | None = None, **results: Any
+    ) -> Scenario:
         fleets = [
             {"name": "homes", "kind": "home", "count": agents // 2},
             {"name": "batteries", "kind": "storage", "count": agents - agents // 2},
         ]
         return Scenario.model_validate(
-            {"name": "homes", "seed": seed, "fleets": fleets, "results": results}
+            {"name": "homes", "seed": seed, "fleets": fleets, "results": results, "grid": grid}
         )
 
     return make

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from streams import Stream
 
-from swarm.results.by_kind import RESPONSE_FIELDS, WRITTEN_METERS
+from swarm.results.by_kind import WRITTEN_METERS
 from swarm.results.folder import digest_folder
 from swarm.results.run import Run
 from swarm.results.writer import FULL_AGENTS, Results, ResultWriter, sampled_agents
@@ -109,7 +109,7 @@ def test_metadata_and_options(write: Write, random_stream: Streams, homes: Homes
 
 
 def test_kinds_are_sums_over_agents(write: Write, random_stream: Streams, homes: Homes) -> None:
-    run = run_of(write(homes(7), random_stream(7, 4)))
+    run = run_of(write(homes(7, grid={}), random_stream(7, 4)))
     agents = run.agents.join(run.registry.select(["agent", "kind"]), "agent").to_pandas()
     agents["discharge_w"] = agents.battery_w.clip(lower=0)
     agents["charge_w"] = -agents.battery_w.clip(upper=0)
@@ -117,7 +117,7 @@ def test_kinds_are_sums_over_agents(write: Write, random_stream: Streams, homes:
     expected = agents.groupby(["tick", "kind"]).sum()
     kinds = run.kinds.to_pandas().set_index(["tick", "kind"])
     assert kinds.pop("agents").tolist() == [3, 4] * 4
-    assert len(kinds.columns) == 20
+    assert len(kinds.columns) == 23
     for name in kinds.columns:
         np.testing.assert_allclose(kinds[name], expected[name], rtol=1e-12, err_msg=name)
         if kinds[name].dtype == np.int64:

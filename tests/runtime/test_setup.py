@@ -75,10 +75,10 @@ def check_cover(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> None:
                         source.series[role][:, source.columns[role][at]],
                     )
     assert sorted(seen) == list(range(agents.agents))
-    told = pack(agents, hosts).host_agents
-    assert [list(index) for index in told] == [
-        [s.roster.first + row for s in specs for row in range(len(s.roster))] for specs in hosts
-    ]
+    for told in pack(agents, hosts):
+        assert [list(index) for index in told.host_agents] == [
+            [s.roster.first + row for s in specs for row in range(len(s.roster))] for specs in hosts
+        ]
 
 
 @settings(max_examples=60)
@@ -88,7 +88,8 @@ def test_contiguous_hosts_hold_runs_of_agents(ready: Plan, per_host: int) -> Non
     check_cover(ready, hosts)
     sizes = [sum(len(spec.roster) for spec in specs) for specs in hosts]
     assert sizes[:-1] == [per_host] * (len(sizes) - 1)
-    order = np.concatenate(pack(ready, hosts).host_agents)
+    market, _ = pack(ready, hosts)
+    order = np.concatenate(market.host_agents)
     np.testing.assert_array_equal(order, np.arange(ready.agents))
 
 
