@@ -37,6 +37,7 @@ from swarm.grid.frequency_types import (
 
 NONE, ACTIVE, RECOVERY = 0, 1, 2
 _JUMP_S = 1e-6  # ramps shorter than this are jumps
+_LEAST_W = 0.5  # less than a watt is rounding, not a response
 
 
 def at_rest(storage: int, loads: int) -> EmergencyState:
@@ -299,7 +300,7 @@ class Protocol:
             acted = True
         if self._generation_waits and self.generation_start <= t + 1e-9:
             self._generation_waits = False
-            if self.generation_target != self.generation:
+            if abs(self.generation_target - self.generation) > _LEAST_W:
                 self._event(t, "generation", self.generation_target, hz)
         if acted:
             self._refresh()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from swarm.agents.shard import ShardSpec
 from swarm.errors import SwarmError, UsageError
 from swarm.grid.balance import Operated
-from swarm.loop import Engine, simulate
+from swarm.loop import simulate
 from swarm.market.auctioneer import Cleared
 from swarm.results.folder import new_run_folder, write_json, write_text
 from swarm.results.run import Run, finished_run
@@ -31,7 +31,7 @@ from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
 
 if TYPE_CHECKING:
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray import Cluster, RayEngine
 
 EngineName = Literal["ray", "inline"]
 VERSIONED = ("grid-swarm", "numpy", "pyarrow", "pydantic", "msgspec", "scipy", "ray")
@@ -218,7 +218,7 @@ def _simulate(
             results = writer.finish()
         wall = prepared.seconds + time.perf_counter() - begin
         timings = _timings(phases, wall, scenario.ticks, ready.agents)
-        timings["alerts"] = alert_timings(timed.alert_seconds)
+        timings["alerts"] = alert_timings(engine.alert_seconds)
         manifest |= {"status": "finished", "digest": results.digest}
         if folder is not None:
             write_json(folder / "metrics.json", results.metrics)
@@ -260,7 +260,7 @@ def _engine(
     cluster: Cluster | None,
     progress: Progress,
     manifest: dict[str, Any],
-) -> Engine:
+) -> InlineEngine | RayEngine:
     market, operator = pack(ready, hosts)
     if cluster is None:
         return InlineEngine(market, operator, hosts)

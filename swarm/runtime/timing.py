@@ -36,8 +36,6 @@ class TimedEngine:
 
     def __init__(self, engine: Engine, phases: Phases) -> None:
         self._engine, self._phases = engine, phases
-        self.alert_seconds: list[float] = []
-        """Wall-clock time from each detection to the last acknowledgement."""
 
     def first_signal(self) -> Signal:
         """See `Engine`."""
@@ -60,10 +58,8 @@ class TimedEngine:
 
     def alert(self, alert: Alert) -> None:
         """See `Engine`."""
-        begin = time.perf_counter()
         with self._phases.measure("alert"):
             self._engine.alert(alert)
-        self.alert_seconds.append(time.perf_counter() - begin)
 
     def fetch(self, record: Any) -> TickRecord:
         """See `Engine`."""

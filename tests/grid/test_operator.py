@@ -60,14 +60,14 @@ def operator(imports: int = 0, exports: int = 0, tick_minutes: int = 60) -> Oper
     )
 
 
-def cleared(price: float) -> Cleared:
+def cleared(tick: int, price: float) -> Cleared:
     """A clearing at `price` per MWh, NaN: without trade."""
-    return Cleared(0, None if np.isnan(price) else round(price * 1000), 0)
+    return Cleared(tick, None if np.isnan(price) else round(price * 1000), 0)
 
 
 def operate(op: Operator, tick: int, price: float, replies: Sequence[StepReply]) -> Operated:
     """What the operator says after a tick that cleared at `price`."""
-    operated, drawn = op.operate(tick, None if tick <= 0 else cleared(price), replies)
+    operated, drawn = op.operate(tick, None if tick <= 0 else cleared(tick - 1, price), replies)
     balance = operated.balance
     flow = 0 if balance is None else balance.import_w - balance.export_w
     assert drawn == Drawn(tick, NO_RESERVE, True, flow, 0, None), "without physics"
@@ -163,7 +163,8 @@ def test_history_is_the_mean_of_each_past_hour(tick_minutes: int) -> None:
     op = operator(tick_minutes=tick_minutes)
     per_hour = 60 // tick_minutes
     r = np.random.default_rng(0)
-    given_prices = np.where(r.random(30 * per_hour) < 0.2, np.nan, r.normal(50, 20, 30 * per_hour))
+    drawn = r.normal(50, 20, 30 * per_hour).round(3)
+    given_prices = np.where(r.random(30 * per_hour) < 0.2, np.nan, drawn)
     for tick, price in enumerate(given_prices[: TICKS - 1], 1):
         history = operate(op, tick, float(price), [reply()]).signal.price_history
         past = given_prices[:tick][::-1]
