@@ -8,13 +8,13 @@
    magnitude of the disturbance estimation", IEEE Trans. Power Systems 21, 2006). While frequency
    stays beyond `detect_pu` the deficit is looked at anew every `reassess_s`.
 3. Storage gives what is needed up to its limits, each unit after its own delay and ramp.
-4. Non-critical load goes for what storage cannot give, whole blocks in the declared order. The last
-   block goes only if generation cannot cover the rest before `reassess_s` is over.
+4. Non-critical load goes for what storage cannot give, in the declared order, but for what
+   generation can cover before `reassess_s` is over.
 5. Generation moves for the rest at its ramp rate.
 6. Recovery, in reverse order (generation, load, storage), in stages: while frequency has been
    inside `release_pu` for `release_wait_s`, every cycle of secondary control takes over as much of
    generation and storage as its rate and room allow, watt for watt, so that frequency does not
-   move. Load returns feeder by feeder, the last block first. Where frequency passes
+   move. Load returns feeder by feeder, the last first. Where frequency passes
    `release_pu` on the other side (the market has replaced what was lost), the surplus is taken
    back at once, every `ease_s`.
 
@@ -51,9 +51,9 @@ def at_rest(storage: int, loads: int) -> EmergencyState:
         storage_w=np.zeros(storage),
         storage_target_w=np.zeros(storage),
         storage_start_s=np.full(storage, math.inf),
-        load_shed=np.zeros(loads, dtype=bool),
+        load_off_w=np.zeros(loads),
+        load_called_w=np.zeros(loads),
         load_due_s=np.full(loads, math.inf),
-        returned_share=0.0,
         generation_w=0.0,
         generation_target_w=0.0,
         generation_start_s=math.inf,
@@ -83,9 +83,10 @@ class Protocol:
         self.start = state.storage_start_s.copy()
         size = np.maximum(resources.storage_up_w, resources.storage_down_w)
         self.rate = size / np.maximum(resources.storage_ramp_s, _JUMP_S)
-        self.shed, self.due = state.load_shed.copy(), state.load_due_s.copy()
-        self.returned = state.returned_share
-        """Share of the last block off that is back already."""
+        self.off = np.minimum(state.load_off_w, resources.load_w)
+        self.called = np.minimum(state.load_called_w, resources.load_w - self.off)
+        """Load that goes off at `due`."""
+        self.due = state.load_due_s.copy()
         low_w, high_w = -resources.generation_down_w, resources.generation_up_w
         self.generation = min(max(state.generation_w, low_w), high_w)
         self.generation_target = min(max(state.generation_target_w, low_w), high_w)
@@ -93,7 +94,7 @@ class Protocol:
         self.now = 0.0
         self.response_s = math.nan
         self.storage_energy = self.storage * seconds
-        self.load_energy = self._off_w() * seconds
+        self.load_energy = self.off * seconds
         self.generation_energy = self.generation * seconds
         self._refresh()
         # Beginnings planned in the last interval are still to be told.
@@ -103,17 +104,10 @@ class Protocol:
     # --- what the area sees ---
 
     def _refresh(self) -> None:
-        self.load_w = float(self._off_w().sum())
+        self.load_w = float(self.off.sum())
         self.storage_w = float(self.storage.sum())
         self.storage_next = float(self.start.min(initial=math.inf))
         self.load_next = float(self.due.min(initial=math.inf))
-
-    def _off_w(self) -> Floats:
-        """Load off of each block, W, (b,)."""
-        off = np.where(self.shed, self.have.load_w, 0.0)
-        if self.returned > 0.0 and self.shed.any():
-            off[np.flatnonzero(self.shed)[-1]] *= 1.0 - self.returned
-        return off
 
     @property
     def storage_moving(self) -> bool:
@@ -144,7 +138,7 @@ class Protocol:
 
     def coming_w(self) -> float:
         """Power that was called and has not come yet."""
-        loads = float(self.have.load_w[np.isfinite(self.due)].sum())
+        loads = float(self.called.sum())
         storage = float((self.target - self.storage).sum())
         return storage + loads + self.generation_target - self.generation
 
@@ -220,7 +214,8 @@ class Protocol:
         self.alert, self.rearm = math.inf, t + self.spec.reassess_s
         target, loads, generation = self._plan(need_w)
         changed = target != self.target
-        if not first and not changed.any() and not loads and generation == self.generation_target:
+        more = changed.any() or loads.any() or generation != self.generation_target
+        if not first and not more:
             return False
         self.phase = ACTIVE
         self._event(t, "alert", need_w, hz)
@@ -228,8 +223,9 @@ class Protocol:
         self.start = np.where(changed, t + self.have.storage_delay_s, self.start)
         # No step begins before the one that precedes it.
         last = float(self.start[changed].min()) if changed.any() else t
-        for k in loads:
+        for k in np.flatnonzero(loads).tolist():
             last = self.due[k] = max(t + float(self.have.load_delay_s[k]), last)
+        self.called += loads
         if generation != self.generation_target:
             self.generation_target, self.generation_start = generation, last
         self._refresh()
@@ -239,7 +235,7 @@ class Protocol:
         """Whether a later alert would call more; if not, wait."""
         target, loads, generation = self._plan(need_w)
         if (
-            bool(loads)
+            bool(loads.any())
             or generation != self.generation_target
             or bool((target != self.target).any())
         ):
@@ -247,8 +243,8 @@ class Protocol:
         self.rearm = t + self.spec.reassess_s
         return False
 
-    def _plan(self, need_w: float) -> tuple[Floats, list[int], float]:
-        """Storage targets (s,), blocks of load to shed, and generation for a need."""
+    def _plan(self, need_w: float) -> tuple[Floats, Floats, float]:
+        """Storage targets (s,), more load to shed of each block (b,), and generation for a need."""
         have = self.have
         rest = need_w + float(self.target.sum()) + self.generation_target
         # Storage, in proportion to what each unit has.
@@ -256,16 +252,13 @@ class Protocol:
         total = float(limit.sum())
         target = (max(-1.0, min(1.0, rest / total)) if total > 0.0 else 0.0) * limit
         rest -= float(target.sum())
-        # Load in the declared order.
-        loads: list[int] = []
+        # Load in the declared order, but for what generation gives before it is looked at again.
         soon = min(have.generation_up_w, have.generation_ramp_w_per_s * self.spec.reassess_s)
-        on = ~(self.shed | np.isfinite(self.due)) & (have.load_w > 0.0)
-        for k in np.flatnonzero(on).tolist():
-            block = float(have.load_w[k])
-            if rest <= 0.0 or (block > rest and rest <= soon):
-                break
-            loads.append(k)
-            rest -= block
+        left = have.load_w - self.off - self.called
+        before = np.cumsum(left) - left
+        loads = np.clip(rest - soon - before, 0.0, left)
+        loads[loads < _LEAST_W] = 0.0
+        rest -= float(loads.sum())
         generation = min(max(rest, -have.generation_down_w), have.generation_up_w)
         return target, loads, generation
 
@@ -286,15 +279,10 @@ class Protocol:
                 self._event(t, "storage", float(self.target.sum()), hz)
             acted = True
         if self.load_next <= t + 1e-9:
-            if self.returned > 0.0:
-                # A call for more takes the feeders that are back off again.
-                last = int(np.flatnonzero(self.shed)[-1])
-                again = self.returned * float(self.have.load_w[last])
-                self.load_energy[last] += again * (self.seconds - t)
-                self.returned = 0.0
             for k in np.flatnonzero(self.due <= t + 1e-9).tolist():
-                self.shed[k], self.due[k] = True, math.inf
-                power = float(self.have.load_w[k])
+                power = float(self.called[k])
+                self.off[k] += power
+                self.called[k], self.due[k] = 0.0, math.inf
                 self.load_energy[k] += power * (self.seconds - t)
                 self._event(t, "load_shedding", power, hz)
             acted = True
@@ -328,7 +316,7 @@ class Protocol:
             if self.generation == 0.0:
                 self.generation_target = 0.0
             return taken
-        if self.shed.any():
+        if self.off.any():
             return self._return_load(t, amount_w, hz)
         total = float(self.target.sum())
         taken = math.copysign(min(amount_w, abs(total)), total)
@@ -344,7 +332,7 @@ class Protocol:
         side = math.copysign(1.0, self.called_w)
         if self.generation_target != 0.0:
             self.generation_target, self.generation_start = 0.0, t
-        while side > 0.0 and self.shed.any() and surplus_w > 0.0:
+        while side > 0.0 and self.off.any() and surplus_w > 0.0:
             surplus_w -= self._return_load(t, surplus_w, hz)
         taken = min(surplus_w, abs(float(self.target.sum())))
         self._take_storage(t, side * taken)
@@ -374,29 +362,28 @@ class Protocol:
 
     def _return_load(self, t: float, amount_w: float, hz: float) -> float:
         """Give up to `amount_w` of the last block off back, feeder by feeder; returns how much."""
-        k = int(np.flatnonzero(self.shed)[-1])
-        block = float(self.have.load_w[k])
-        left = block * (1.0 - self.returned)
-        given = min(amount_w, left)
+        k = int(np.flatnonzero(self.off)[-1])
+        given = min(amount_w, float(self.off[k]))
+        if self.off[k] - given < _LEAST_W:
+            given = float(self.off[k])
+        self.off[k] -= given
         self.load_energy[k] -= given * (self.seconds - t)
-        self.returned += given / block if block > 0.0 else 1.0
-        if given >= left:
-            self.shed[k], self.returned = False, 0.0
-            self._event(t, "load_restored", -block, hz)
         self._refresh()
+        if not self.off.any():
+            self._event(t, "load_restored", 0.0, hz)
         return given
 
     def end(self, t: float) -> None:
         """All ends with the area at a blackout."""
         left = self.seconds - t
         self.storage_energy -= self.storage * left
-        self.load_energy -= self._off_w() * left
+        self.load_energy -= self.off * left
         self.generation_energy -= self.generation * left
         self.phase, self.alert, self.rearm = NONE, math.inf, -math.inf
         self.storage, self.target = np.zeros_like(self.storage), np.zeros_like(self.target)
         self.start = np.full_like(self.start, math.inf)
-        self.shed, self.due = np.zeros_like(self.shed), np.full_like(self.due, math.inf)
-        self.returned = 0.0
+        self.off, self.called = np.zeros_like(self.off), np.zeros_like(self.called)
+        self.due = np.full_like(self.due, math.inf)
         self.generation = self.generation_target = 0.0
         self._refresh()
 
@@ -411,9 +398,9 @@ class Protocol:
             storage_w=self.storage,
             storage_target_w=self.target,
             storage_start_s=self.start - t,
-            load_shed=self.shed,
+            load_off_w=self.off,
+            load_called_w=self.called,
             load_due_s=self.due - t,
-            returned_share=self.returned,
             generation_w=self.generation,
             generation_target_w=self.generation_target,
             generation_start_s=self.generation_start - t,

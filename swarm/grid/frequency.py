@@ -93,7 +93,7 @@ def simulate(spec: AreaSpec, state: AreaState, interval: Interval) -> FrequencyR
     for name, size, expected in (
         ("responders", interval.responders.gain_w_per_hz.size, state.governor_w.size),
         ("emergency.storage", have.storage_up_w.size, emergency.storage_w.size),
-        ("emergency.load", have.load_w.size, emergency.load_shed.size),
+        ("emergency.load", have.load_w.size, emergency.load_off_w.size),
         ("trips", interval.trips.power_w.size, state.tripped.size),
         ("shed_at_pu", len(spec.shed_at_pu), state.shed.size),
     ):
@@ -195,7 +195,7 @@ def _state(run: Run, times: Floats, deviations: Floats) -> AreaState:
             spec,
             len(run.groups.energy),
             run.protocol.storage.size,
-            run.protocol.shed.size,
+            run.protocol.off.size,
             run.protection.acted.size,
         )
         object.__setattr__(fresh, "blackout", True)

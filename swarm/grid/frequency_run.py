@@ -268,7 +268,7 @@ class Run:
         hz = self.spec.nominal_hz + self.deviation
         protocol.begin_recovery(t, hz)
         side = protocol.called_w
-        if side == 0.0 and not protocol.shed.any():
+        if side == 0.0 and not protocol.off.any():
             protocol.finish(t, hz)
             return
         if self.shedding.acted.any():

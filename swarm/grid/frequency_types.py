@@ -247,9 +247,9 @@ class EmergencyState:
     storage_w: Floats  # (s,)
     storage_target_w: Floats  # (s,)
     storage_start_s: Floats  # (s,)
-    load_shed: Bools  # (b,)
+    load_off_w: Floats  # (b,)
+    load_called_w: Floats  # (b,) goes off when it is due
     load_due_s: Floats  # (b,)
-    returned_share: float  # of the last block off, back already
     generation_w: float
     generation_target_w: float
     generation_start_s: float
