@@ -166,6 +166,7 @@ class Run:
         protocol = self.protocol
         if protocol.phase != NONE or protocol.alert < math.inf:
             stop = min(stop, protocol.next_s())
+        if protocol.phase != NONE or self.shedding.acted.any():
             stop = min(stop, max(self.next_ease, t + 0.1))
         return max(stop, t + 1e-6)
 
@@ -195,6 +196,8 @@ class Run:
             self._jump(t)
         if self.protocol.phase != NONE or self.protocol.alert < math.inf:
             self._emergency(t)
+        if t >= self.next_ease - _EPS:
+            self._ease(t)
         low, high = self.spec.blackout_pu
         hz = 1.0 + self.deviation / self.spec.nominal_hz
         if not low < hz < high or self.kinetic_left < 1e-3:
@@ -209,19 +212,13 @@ class Run:
         """Load returns feeder by feeder, as fast as secondary control can take it over."""
         if t < self.above.since + self.spec.restore_wait_s - _EPS or self.protocol.called_w > 0.0:
             return
-        secondary, step = self.secondary, self.step_load_w
+        secondary = self.secondary
         amount = min(secondary.room(1.0), max(0.0, secondary.step - moved_w))
-        given = min(amount, step * (1.0 - self.returned))
-        if given <= 0.0 and step > 0.0:
+        if amount <= 0.0:
             return
+        given = self._return_load(t, amount, left)
         secondary.take_over(given)
         self.secondary_energy += given * left
-        self.shed_energy -= given * left
-        self.returned += given / step if step > 0.0 else 1.0
-        if self.returned >= 1.0 - _EPS:
-            self.returned = 0.0
-            self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
-            self.event(t, "restoration", -step)
         self._close_coarse()
         self._frozen()
 
@@ -240,8 +237,6 @@ class Run:
             and (protocol.phase == NONE or protocol.look_again(t, self._need(t, False)))
         ):
             protocol.detect(t, t, hz)
-        if t >= self.next_ease - _EPS:
-            self._ease(t)
 
     def _feed_forward(self, t: float, left: float) -> None:
         """Take back what the schedules of this interval replace, as fast as they ramp in."""
@@ -283,15 +278,34 @@ class Run:
     def _ease(self, t: float) -> None:
         """Give back what has become too much."""
         protocol, f = self.protocol, self.deviation
-        side = protocol.called_w or protocol.load_w
         self.next_ease = t + self.spec.ease_s
+        side = protocol.called_w or self.protocol.load_w + self.shed_w
         if side * f <= 0.0 or abs(f) <= self.spec.release_pu * self.spec.nominal_hz:
             return
-        protocol.begin_recovery(t, self.spec.nominal_hz + f)
         slope = (f - history(self.times, self.deviations, t - 0.5)) / 0.5
-        surplus = self.swing.mass_w_s_per_hz * slope + (self.gain + self.load_damping) * f
-        protocol.ease(t, max(0.0, math.copysign(1.0, f) * surplus), self.spec.nominal_hz + f)
+        swing = self.swing
+        surplus = swing.mass_w_s_per_hz * slope + swing.damping_w_per_hz * f - self.groups.total()
+        surplus = max(0.0, math.copysign(surplus, f * surplus))
+        if protocol.phase != NONE:
+            protocol.begin_recovery(t, self.spec.nominal_hz + f)
+            surplus = protocol.ease(t, surplus, self.spec.nominal_hz + f)
+        if t < self.above.since + self.spec.restore_wait_s:
+            surplus = 0.0
+        while f > 0.0 and surplus > 0.0 and self.shedding.acted.any():
+            surplus -= self._return_load(t, surplus, self.end - t)
         self._jump(t)
+
+    def _return_load(self, t: float, amount_w: float, left: float) -> float:
+        """Up to `amount_w` of the last step shed returns; how much did."""
+        step = self.step_load_w
+        given = min(amount_w, step * (1.0 - self.returned))
+        self.shed_energy -= given * left
+        self.returned += given / step if step > 0.0 else 1.0
+        if self.returned >= 1.0 - _EPS:
+            self.returned = 0.0
+            self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
+            self.event(t, "restoration", -step)
+        return given
 
     def _need(self, t: float, first: bool) -> float:
         """What the alert asks for, W, injection positive."""

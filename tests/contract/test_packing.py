@@ -136,7 +136,7 @@ def test_what_the_physical_evenings_are_for_happens(
     if name == "islanding":
         assert [b.connected for _, b in tape.written] == [True] * 3 + [False] * 9
     if name == "solar_surplus":
-        assert max(balance.voltage_max_pu for _, balance in tape.written) > 1.05
+        assert max(balance.voltage_max_pu for _, balance in tape.written) > 1.02
         assert min(balance.losses_w for _, balance in tape.written) > 0
 
 

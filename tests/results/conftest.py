@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from streams import MW, Stream, operated_of, record_of, row
 
+from swarm.grid.feeder_table import FeederTable
 from swarm.messages import FLOAT_METERS, METER_COLUMNS, Orders, Response
 from swarm.results.folder import write_json
 from swarm.results.run import Run, finished_run
@@ -183,10 +184,15 @@ def homes() -> Callable[..., Scenario]:
 
 @pytest.fixture
 def write() -> Callable[..., Results]:
-    """(scenario, stream, folder) -> what the writer makes of it."""
+    """(scenario, stream, folder, feeder) -> what the writer makes of it."""
 
-    def run(scenario: Scenario, stream: Stream, folder: Path | None = None) -> Results:
-        writer = ResultWriter(scenario, rosters(scenario), folder)
+    def run(
+        scenario: Scenario,
+        stream: Stream,
+        folder: Path | None = None,
+        feeder: FeederTable | None = None,
+    ) -> Results:
+        writer = ResultWriter(scenario, rosters(scenario), folder, feeder)
         for record, operated in stream:
             writer.write(record, operated)
         return writer.finish()

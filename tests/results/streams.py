@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from swarm.grid.balance import Balance, Operated
+from swarm.grid.feeder_table import FeederTable
 from swarm.market.auctioneer import TickRecord
 from swarm.messages import FORECAST_HOURS, Meters, Signal, no_meters
 
@@ -54,6 +55,25 @@ def operated_of(tick: int, **given: Any) -> Operated:
     signal = Signal(tick + 2, np.nan, nothing, nothing, -500.0, 3000.0, 0.0, True)
     own = {name: given.pop(name) for name in Operated.__struct_fields__ if name in given}
     return Operated(balance_of(tick, **given), signal, **own)
+
+
+def three_buses() -> FeederTable:
+    """A feeder of two lines, from `source` over `middle` to `end`."""
+    none = np.zeros(2)
+    return FeederTable(
+        name="three",
+        nominal_kv=20.0,
+        source_bus="source",
+        buses=("source", "middle", "end"),
+        line_from=("source", "middle"),
+        line_to=("middle", "end"),
+        resistance_ohm=none,
+        reactance_ohm=none,
+        capacitance_f=none,
+        rating_a=none,
+        load_w=np.zeros(3),
+        load_var=np.zeros(3),
+    )
 
 
 def row(agents: int = 5, scale: int = 1, **by_agent: float) -> np.ndarray:
