@@ -326,17 +326,18 @@ class Run:
             soon = self.secondary.step * self.spec.reassess_s / self.spec.secondary_cycle_s
             need += side * (excess - min(self.secondary.room(side), soon)) - called
         else:
-            # Containment will answer too: what is asked for comes on top of it.
+            # Containment answers too, and is left with little to do once all have answered.
             need -= side * self._containment_to_come(side)
         return need if need * side > 0.0 else 0.0
 
     def _containment_to_come(self, side: float) -> float:
-        """Fast reserve by droop that is not active yet on one side, W."""
-        have = self.interval.responders
+        """What fast droop will still give at the edge of the range of recovery, W."""
+        have, edge = self.interval.responders, self.spec.release_pu * self.spec.nominal_hz
         fast = (have.governor_lag_s == 0.0) & (have.reheat_lag_s == 0.0)
         limit = have.up_w if side > 0.0 else have.down_w
+        there = np.minimum(limit, have.gain_w_per_hz * np.maximum(edge - have.deadband_hz, 0.0))
         given = side * np.array(self.groups.powers())
-        return float(np.maximum(limit - given, 0.0)[fast].sum())
+        return float(np.maximum(there - given, 0.0)[fast].sum())
 
     def _black_out(self, t: float, left: float) -> None:
         """The area is lost: no load is served and nothing injects until the interval ends."""

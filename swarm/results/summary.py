@@ -148,7 +148,7 @@ def story(events: Sequence[Mapping[str, Any]], start: str, tick_minutes: int) ->
     for event in events:
         moment = begin + timedelta(minutes=event["tick"] * tick_minutes, seconds=event["second"])
         words = EVENT_WORDS.get(event["step"], event["step"].replace("_", " "))
-        power = f" {event['power_w'] / 1e6:+,.3g} MW" if event["power_w"] else ""
+        power = f" {_signed(event['power_w'] / 1e6)} MW" if event["power_w"] else ""
         clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
         lines.append(f"{clock}  {event['frequency_hz']:7.3f} Hz  {words}{power}")
     return lines
@@ -162,6 +162,7 @@ EVENT_WORDS = {
     "load_shedding": "non-critical load off",
     "generation": "generation adjusts",
     "recovery": "recovery begins, in stages",
+    "load_restored": "non-critical load back",
     "recovered": "recovered",
     "under_frequency_shedding": "relays shed load",
     "restoration": "load restored",
@@ -185,6 +186,11 @@ def _number(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:.3g}" if 0 < abs(value) < 1 else f"{value:,.2f}"
+
+
+def _signed(value: float) -> str:
+    """With its sign: three significant digits, whole numbers from 1,000 on."""
+    return f"{value:+.3g}" if abs(value) < 999.5 else f"{value:+,.0f}"
 
 
 def _with(unit: str, value: float | None) -> str:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from swarm.errors import nearest
 from swarm.scenario.assets import ASSETS, Model
 from swarm.scenario.draws import corners, parse_draw, reached
-from swarm.scenario.events import PolicyChange, PriceSpike, Targeted
+from swarm.scenario.events import Islanding, PolicyChange, PriceSpike, Targeted
 from swarm.scenario.problems import Problem, converted, problems_of, shown
 from swarm.scenario.schema import AgentName, Choice, Draw, Fleet, Scenario
 from swarm.scenario.yaml_reader import NodePath
@@ -34,6 +34,7 @@ def check(scenario: Scenario) -> list[Problem]:
     if not fleets_from_data(scenario):
         problems += _unknown_targets(scenario)
     problems += _price_problems(scenario)
+    problems += _islanding_problems(scenario)
     return problems
 
 
@@ -226,6 +227,15 @@ def _unknown_targets(scenario: Scenario) -> Iterator[Problem]:
             if name not in fleets:
                 path = ("events", index, "fleets", position)
                 yield Problem(path, f"no fleet {name!r}{nearest(name, fleets)}")
+
+
+def _islanding_problems(scenario: Scenario) -> Iterator[Problem]:
+    """Connections that are lost where there is none, or where nothing would follow from it."""
+    for index, event in enumerate(scenario.events):
+        if isinstance(event, Islanding) and (scenario.outside is None or scenario.grid is None):
+            missing = "outside" if scenario.outside is None else "grid"
+            text = f"islanding needs the section {missing!r}, which the scenario has not"
+            yield Problem(("events", index, "type"), text)
 
 
 def _price_problems(scenario: Scenario) -> Iterator[Problem]:
