@@ -20,7 +20,10 @@ def command(path: str, as_json: bool) -> None:
 
     Exit code 2 and the list of problems where it is not valid.
     """
+    from swarm.runtime.setup import check_grid
+
     loaded = load_scenario(path)
+    check_grid(loaded.scenario)
     contents = contents_of(loaded)
     if as_json:
         click.echo(json.dumps(contents, indent=2))

@@ -20,7 +20,6 @@ from swarm.market.settlement import (
     settle_response,
 )
 from swarm.messages import (
-    METER_COLUMNS,
     NO_RESERVE,
     NOTHING,
     ORDER_COLUMNS,
@@ -32,7 +31,7 @@ from swarm.messages import (
     Response,
     StepReply,
     concatenate,
-    no_meters,
+    in_global_order,
 )
 
 
@@ -257,7 +256,9 @@ class Market:
         self, found: _Contracts, tick: int, replies: Sequence[StepReply], drawn: Drawn
     ) -> TickRecord:
         book, clearing, minutes = found.book, found.clearing, self.spec.tick_minutes
-        meters = self._gather(replies)
+        meters = in_global_order(
+            [reply.meters for reply in replies if reply.meters is not None], self.spec.host_agents
+        )
         contract = np.zeros(self.agents + 1, dtype=np.int64)
         np.add.at(contract, book.agent, clearing.accepted * book.side)
         actual = np.append(meters.delivered_w, drawn.flow_w)
@@ -327,7 +328,9 @@ class Market:
             held = np.stack([getattr(meters, f"{name}_w") for name in RESERVE_PRODUCTS], axis=1)
             price = np.array([milli or 0 for milli in bought.price_milli], dtype=np.int64)
             payment = settle_availability(bought.sold_w, held, price, minutes)
-            fine = fine_missing(bought.sold_w, held, price, self._reserve_factor, minutes)
+            # Reserve that costs nothing to buy is still worth the energy it stands for.
+            missing = np.maximum(price, reference)
+            fine = fine_missing(bought.sold_w, held, missing, self._reserve_factor, minutes)
             received += payment.participants + fine.participants
             paid, fined = -payment.operator, fine.operator
             up, down = bought.energy_prices(reference)
@@ -336,15 +339,6 @@ class Market:
             received += activation.participants
             drawn = -activation.operator
         return _ReserveMoney(received, paid, drawn, fined)
-
-    def _gather(self, replies: Sequence[StepReply]) -> Meters:
-        """Meters of all hosts in global agent order."""
-        columns = no_meters(self.agents)
-        for reply, agents in zip(replies, self.spec.host_agents, strict=True):
-            assert reply.meters is not None
-            for name in METER_COLUMNS:
-                columns[name][agents] = getattr(reply.meters, name)
-        return Meters(**columns)
 
     @property
     def _has_outside(self) -> bool:

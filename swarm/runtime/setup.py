@@ -18,9 +18,11 @@ from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
 from swarm.grid.operator import OperatorSpec
 from swarm.market.auctioneer import MarketSpec
 from swarm.market.outside import Connection
+from swarm.scenario.check import fleets_from_data
 from swarm.scenario.events import CloudFront, LoadStep, Maintenance, Outage, PriceSpike
 from swarm.scenario.fleets import rosters
 from swarm.scenario.grid import Reserves
+from swarm.scenario.load import baseline_of
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 from swarm.world.world import World
@@ -52,6 +54,19 @@ class Plan:
     def agents(self) -> int:
         """Number of agents."""
         return sum(len(roster) for roster in self.rosters)
+
+
+def check_grid(scenario: Scenario) -> None:
+    """Refuse a physical grid, of `scenario` or of its baseline, that cannot be.
+
+    A scenario whose agents come with --data is checked when it runs.
+
+    Raises:
+        UsageError: see `physics_spec` and `baseline_of`.
+    """
+    for each in (baseline_of(scenario), scenario):
+        if each is not None and each.grid is not None and not fleets_from_data(each):
+            physics_spec(each, rosters(each))
 
 
 def plan(world: World, policy: str) -> Plan:

@@ -230,12 +230,11 @@ def _unknown_targets(scenario: Scenario) -> Iterator[Problem]:
 
 
 def _islanding_problems(scenario: Scenario) -> Iterator[Problem]:
-    """Connections that are lost where there is none, or where nothing would follow from it."""
+    """Connections outside that are lost where there is none."""
     for index, event in enumerate(scenario.events):
-        if isinstance(event, Islanding) and (scenario.outside is None or scenario.grid is None):
-            missing = "outside" if scenario.outside is None else "grid"
-            text = f"islanding needs the section {missing!r}, which the scenario has not"
-            yield Problem(("events", index, "type"), text)
+        if isinstance(event, Islanding) and scenario.outside is None:
+            text = "islanding: the scenario has no 'outside', so there is no connection to lose"
+            yield Problem(("events", index), text)
 
 
 def _price_problems(scenario: Scenario) -> Iterator[Problem]:

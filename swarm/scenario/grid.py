@@ -28,7 +28,7 @@ class Reserves(Model):
         200.0, description="Most the operator pays for one MW held for one hour."
     )
     penalty_factor: NonNegative = Field(
-        3.0, description="Times the price of reserve: the fine for reserve sold and not there."
+        3.0, description="Fine for reserve sold and not there: times its price, or that of energy."
     )
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from swarm.errors import UsageError, nearest
 from swarm.scenario.check import check
-from swarm.scenario.events import PriceSpike
+from swarm.scenario.events import Islanding, PriceSpike
 from swarm.scenario.json_schema import json_schema
 from swarm.scenario.overrides import apply_sets
 from swarm.scenario.problems import Problem, converted, problems_of
@@ -101,12 +101,13 @@ def load_scenario(
             raise UsageError(f"--agents {agents}: {problem}")
     elif replicate:
         raise UsageError("--replicate repeats explicit lists for --agents N; give that too")
-    if scenario.outside is None:
-        notes += [
-            f"events[{index}] (price_spike) has no effect: the scenario has no 'outside'"
-            for index, event in enumerate(scenario.events)
-            if isinstance(event, PriceSpike)
-        ]
+    for event_type, name in ((PriceSpike, "outside"), (Islanding, "grid")):
+        if getattr(scenario, name) is None:
+            notes += [
+                f"events[{index}] ({event.type}) has no effect: the scenario has no {name!r}"
+                for index, event in enumerate(scenario.events)
+                if isinstance(event, event_type)
+            ]
     return Loaded(scenario, path, tuple(notes))
 
 

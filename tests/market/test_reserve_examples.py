@@ -68,22 +68,22 @@ def test_an_hour_of_three_units_by_hand() -> None:
     assert record.availability_micro == 125_000_000 + 30_000_000 + 275_000_000
     # Activation: 8 MW at its own price upwards, 70, and 2 MW shed at 40.
     assert record.activation_micro == 140_000_000 + 20_000_000
-    # 5 MW were not there: 5 x 8 x 3 for a quarter of an hour.
-    assert record.reserve_penalty_micro == 30_000_000
+    # 5 MW were not there: 5 x 40 x 3 for a quarter of an hour, as energy is dearer than reserve.
+    assert record.reserve_penalty_micro == 150_000_000
     cents = [
         900_00 + 125_00,
-        600_00 - 150_00 + 30_00 - 30_00,
+        600_00 - 150_00 + 30_00 - 150_00,
         140_00 + 20_00 + 250_00 + 5_00,
         -1500_00 + 20_00,
     ]
     assert record.received_micro.tolist() == [cent * 10_000 for cent in cents]
     assert record.reserve_received_micro.tolist() == [
         125_000_000,
-        0,
+        -120_000_000,
         415_000_000,
         20_000_000,
     ]
-    assert record.operator_micro == -410_000_000
+    assert record.operator_micro == -290_000_000
     assert (record.rounding_micro, record.outside_micro) == (0, 0)
     assert notice.received_micro.tolist() == record.received_micro.tolist()
 
@@ -112,6 +112,7 @@ def test_what_the_operator_draws_by_hand(drew: Response, cents: list[int]) -> No
     )
     columns = no_meters(2)
     columns["delivered_w"] = np.array([10, -10]) * MW
+    columns["restoration_down_w"] = np.array([10, 0]) * MW
     sent = [StepReply(1, order_table([]), Meters(**columns))]
     _, record, (notice,) = at.clear(1, sent, Drawn(1, NO_RESERVE, True, 0, 0, drew))
     assert record is not None

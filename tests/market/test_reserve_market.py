@@ -194,7 +194,7 @@ def test_every_payment_is_what_exact_fractions_say(case: Case) -> None:
             held = min(watts, int(getattr(record.meters, f"{name}_w")[agent]))
             if price is not None:
                 paid += micro(price, held)
-                fined += micro(price * Fraction(FACTOR), watts - held)
+                fined += micro(max(price, reference) * Fraction(FACTOR), watts - held)
         if drawn.response is not None:
             watts = int(drawn.response.activated_w[agent])
             own = [o.energy_price for o, _ in mine if o.product in (UP if watts > 0 else DOWN)]

@@ -1,0 +1,168 @@
+"""The tables of a run with physics, as a reader sees them who knows only the Parquet files."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from swarm.results.run import Run
+
+BATTERIES = ("storage", "ev", "home")
+
+
+class GridTables:
+    """Tables of one run as arrays; those of agents are (ticks, agents)."""
+
+    def __init__(self, run: Run) -> None:
+        registry = run.registry.to_pylist()
+        self.run = run
+        self.physical = "activated_w" in run.agents.schema.names
+        self.ids = [row["id"] for row in registry]
+        self.kind = np.array([row["kind"] for row in registry])
+        self.assets: list[dict[str, Any]] = [json.loads(row["parameters"]) for row in registry]
+        self.minutes = int(run.grid.schema.metadata[b"tick_minutes"])
+        self.grid = {name: _array(run.grid[name]) for name in run.grid.schema.names}
+        self.market = {name: _array(run.market[name]) for name in run.market.schema.names}
+        agents, kinds = run.agents, run.kinds
+        self.ticks = len(self.grid["tick"])
+        self.agents = {
+            name: _array(agents[name]).reshape(self.ticks, -1) for name in agents.schema.names
+        }
+        self.kinds = {
+            name: _array(kinds[name]).reshape(self.ticks, -1) for name in kinds.schema.names
+        }
+
+    def of(self, *kinds: str) -> np.ndarray:
+        """bool (agents,): of one of these kinds."""
+        return np.isin(self.kind, kinds)
+
+    def asset(self, name: str, missing: float = np.nan) -> np.ndarray:
+        """One parameter of all agents, (agents,); `missing` for those that have none."""
+        values = [asset.get(name) for asset in self.assets]
+        return np.array([missing if value is None else value for value in values], dtype=float)
+
+    def meter(self, name: str) -> np.ndarray:
+        """A column of the agents' table; zeros where the scenario has no grid."""
+        found = self.agents.get(name)
+        return np.zeros((self.ticks, len(self.ids)), dtype=np.int64) if found is None else found
+
+    def events(self) -> list[dict[str, Any]]:
+        """Rows of the events' table, in order."""
+        rows: list[dict[str, Any]] = self.run.table("events").to_pylist()
+        return rows
+
+
+def _array(column: Any) -> np.ndarray:
+    values: np.ndarray = column.combine_chunks().to_numpy(zero_copy_only=False)
+    return values
+
+
+def check_books(t: GridTables) -> None:
+    """Every watt once, in every tick, exactly."""
+    g, a, k = t.grid, t.agents, t.kinds
+    into = g["generation_w"] + g["discharge_w"] + g["import_w"] + g["shed_w"]
+    out = g["load_w"] + g["charge_w"] + g["export_w"] + g["losses_w"] + g["spilled_w"]
+    assert (into == out).all(), into - out
+    for name in ("generation_w", "discharge_w", "load_w", "charge_w", "import_w", "export_w"):
+        assert (g[name] >= 0).all(), name
+    for name in ("shed_w", "spilled_w", "losses_w", "held_back_w", "unserved_w"):
+        assert (g[name] >= 0).all(), name
+    # What agents did, re-added.
+    activated, shed, held_back = (t.meter(n) for n in ("activated_w", "shed_w", "held_back_w"))
+    flow, unshed = g["import_w"] - g["export_w"], g["shed_w"] - shed.sum(axis=1)
+    at_meters = (a["delivered_w"] + activated + shed - held_back).sum(axis=1)
+    left = at_meters + flow - g["losses_w"] + g["inertial_w"] + g["damping_w"]
+    assert (left == g["spilled_w"] - unshed).all()
+    assert (unshed >= 0).all()
+    assert (a["delivered_w"] == a["generation_w"] - a["load_w"] + a["battery_w"]).all()
+    assert (g["unserved_w"] == a["unserved_w"].sum(axis=1) + g["shed_w"]).all()
+    assert (g["curtailed_w"] == a["curtailed_w"].sum(axis=1) + held_back.sum(axis=1)).all()
+    # Contracts: what is sold is bought, the connection outside included.
+    assert (a["contract_w"].sum(axis=1) + t.market["imported_w"] == 0).all()
+    # The kinds are the agents, and the grid is the kinds.
+    for name in ("delivered_w", "generation_w", "load_w", "activated_w", "shed_w", "held_back_w"):
+        assert (k[name].sum(axis=1) == t.meter(name).sum(axis=1)).all(), name
+    assert (g["activated_up_w"] == np.maximum(activated, 0).sum(axis=1)).all()
+    assert (g["activated_down_w"] == np.maximum(-activated, 0).sum(axis=1)).all()
+    assert (g["held_back_w"] == k["held_back_w"].sum(axis=1)).all()
+    battery = a["battery_w"] + np.where(t.of(*BATTERIES), activated, 0)
+    assert (g["discharge_w"] == np.maximum(battery, 0).sum(axis=1)).all()
+    assert (g["charge_w"] == np.maximum(-battery, 0).sum(axis=1)).all()
+
+
+def check_devices(t: GridTables) -> None:
+    """Nobody gave, took, lost or stored what was not there."""
+    activated, shed, held_back = (t.meter(n) for n in ("activated_w", "shed_w", "held_back_w"))
+    assert (shed >= 0).all()
+    assert (held_back >= 0).all()
+    assert (shed <= t.agents["load_w"]).all()
+    assert (held_back <= t.agents["generation_w"]).all()
+    batteries, consumers = t.of(*BATTERIES), t.of("consumer")
+    machines, weather = t.of("generator"), t.of("solar", "wind")
+    power = np.abs(t.agents["battery_w"] + activated)[:, batteries]
+    assert (power <= 1e6 * t.asset("power_mw")[batteries] + 1).all()
+    put_off = activated[:, consumers]
+    assert (put_off >= 0).all(), "loads respond upwards only"
+    assert (put_off <= 1e6 * t.asset("flexible_mw")[consumers] + 1).all()
+    assert (put_off <= t.agents["load_w"][:, consumers]).all()
+    plant = t.agents["generation_w"] + activated - held_back
+    assert (plant[:, machines] <= 1e6 * t.asset("capacity_mw")[machines] + 1).all()
+    assert (plant[:, machines | weather] >= 0).all()
+    assert (activated[:, weather] <= 0).all(), "the weather gives no more than it gave"
+    standing = machines & (t.agents["generation_w"] == 0)
+    assert not activated[standing].any(), "a unit that stands responds"
+
+
+def check_reserve(t: GridTables) -> None:
+    """Outside emergencies nobody gives more than the reserve he sold; where reserve is bought."""
+    up = t.agents["containment_up_w"] + t.agents["restoration_up_w"]
+    down = t.agents["containment_down_w"] + t.agents["restoration_down_w"]
+    assert (t.grid["reserve_held_w"] <= (up + down).sum(axis=1)).all()
+    calm = ~emergency_ticks(t)
+    assert (t.agents["activated_w"] <= up)[calm].all()
+    assert (-t.agents["activated_w"] <= down)[calm].all()
+
+
+def emergency_ticks(t: GridTables) -> np.ndarray:
+    """bool (ticks,): the emergency protocol was at work in some part of the interval."""
+    active, found = False, np.zeros(t.ticks, dtype=bool)
+    rows = t.events()
+    for tick in range(t.ticks):
+        steps = [row["step"] for row in rows if row["tick"] == tick]
+        found[tick] = active or "detection" in steps
+        for step in steps:
+            active = step == "detection" or (active and step not in ("recovered", "blackout"))
+    return found
+
+
+def check_stored_energy(t: GridTables) -> float:
+    """Batteries re-added from power, efficiency and response, within bounds; MWh of responses."""
+    hours, moved = t.minutes / 60, 0.0
+    power, activated = t.agents["battery_w"], t.meter("activated_w")
+    beyond_load = np.maximum(t.meter("shed_w") - t.agents["load_w"], 0)
+    assert not beyond_load.any()
+    for agent in np.flatnonzero(t.of(*BATTERIES)):
+        asset = t.assets[agent]
+        split = asset["round_trip_efficiency"] ** 0.5
+        into, out_of = asset["charge_efficiency"] or split, asset["discharge_efficiency"] or split
+        kept = (1 - asset["self_discharge_per_hour"]) ** hours
+        level = asset["energy_mwh"] * asset["initial_state_of_charge"]
+        low = asset["energy_mwh"] * asset["min_state_of_charge"]
+        high = asset["energy_mwh"] * asset["max_state_of_charge"]
+        for tick in range(t.ticks):
+            level = (level - t.agents["trip_mwh"][tick, agent]) * kept
+
+            def after(watts: int, start: float = level) -> float:
+                energy = watts / 1e6 * hours
+                return start - (energy * into if energy < 0 else energy / out_of)
+
+            # The meter shows the schedule; the response is made good a tick later.
+            metered = t.agents["stored_mwh"][tick, agent]
+            assert abs(after(power[tick, agent]) - metered) < 1e-9, (t.ids[agent], tick)
+            level = after(power[tick, agent] + activated[tick, agent])
+            assert level <= high + 1e-9, (t.ids[agent], tick)
+            assert level >= min(low, metered) - 1e-9 or kept < 1, (t.ids[agent], tick)
+            moved += abs(activated[tick, agent]) / 1e6 * hours
+    return moved
