@@ -94,7 +94,7 @@ class Trace(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Voltages(msgspec.Struct, array_like=True, frozen=True):
-    """The feeder in one interval: arrays over its buses and lines."""
+    """The feeder (one of equal ones) in one interval: arrays over its buses and lines."""
 
     voltage_pu: np.ndarray
     power_w: np.ndarray

@@ -17,7 +17,7 @@ GRID_DEFINITIONS: dict[str, str] = {
     "expected_energy_not_served_mwh": "Energy not served in this run, as unserved_mwh (EENS; the "
     "mean over seeds estimates the expectation).",
     "balance_deviation_share": "Sum over ticks of the absolute imbalance before any response, "
-    "over the sum of the load. Null without a grid section, as all that follow here.",
+    "over the sum of the load. Null without a grid section, as all down to feeder_failures.",
     "seconds_in_band_share": "Share of seconds with frequency within 0.1 Hz of nominal (scaled "
     "with nominal / 50, as all limits of frequency).",
     "nadir_hz": "Lowest frequency.",
@@ -40,7 +40,7 @@ GRID_DEFINITIONS: dict[str, str] = {
     "held_back_mwh": "Generation cut back by voltage, a limit or protection.",
     "losses_mwh": "Lost on the feeder.",
     "bus_intervals_in_band_share": "Share of buses and ticks with voltage within 5 % of nominal; "
-    "null without a feeder, as the next ones.",
+    "null without a feeder, as all down to feeder_failures.",
     "voltage_min_pu": "Lowest voltage.",
     "voltage_max_pu": "Highest voltage.",
     "line_loading_max": "Highest loading of a line as a share of its rating; null without ratings.",

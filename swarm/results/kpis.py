@@ -40,16 +40,18 @@ DEFINITIONS: dict[str, str] = {
     "volume_mwh": "Energy bought in the auction, which equals the energy sold.",
     "agents_cost": "True cost of all agents: fuel, CO2, starts, battery wear and discomfort.",
     "outside_received": "Paid for imports less received for exports, imbalance included.",
-    "operator_received": "What the grid operator earns with imbalance, penalties included.",
+    "operator_received": "What the grid operator earns with imbalance, penalties included, less "
+    "what it pays for reserve and response.",
     "system_cost": "agents_cost + outside_received: what meeting the load cost the system, as in a "
     "production cost model (e.g. NREL, RTS-GMLC, IEEE Trans. Power Systems 35, 2020). Energy not "
     "served has no price here; it stands in unserved_mwh.",
     "ledger_residual_micro": "Sum of all accounts (agents, outside, operator, rounding), in "
     "millionths of the currency; double entry makes it 0 exactly.",
     "unserved_mwh": "Load that wanted energy and got none: without contract, or shed.",
-    "shed_mwh": "Load the operator could not balance within the import limit.",
-    "spilled_mwh": "Surplus beyond the export limit.",
-    "curtailed_mwh": "Weather-driven energy that was available and not used.",
+    "shed_mwh": "Load cut off: by relay, by the emergency call, or beyond the import limit.",
+    "spilled_mwh": "Surplus that neither flowed out nor was held back.",
+    "curtailed_mwh": "Weather-driven energy that was available and not used, and generation "
+    "held back.",
     "renewable_share": "Renewable energy over generation + imports. Renewable: solar, wind, homes, "
     "generators marked `renewable`, and `outside.renewable_share` of imports. Null without supply.",
     "emissions_tonnes": "CO2 of the agents, and imports at `outside.emissions_kg_per_mwh`.",
@@ -58,7 +60,8 @@ DEFINITIONS: dict[str, str] = {
     "shifted_mwh": "Flexible load that was put off (its later catch-up is not subtracted).",
     "backlog_end_mwh": "Load put off and not yet caught up at the end.",
     "missed_ev_mwh": "Energy that vehicles lacked of what they required when they left.",
-    "received_by_kind": "Paid to the agents of a kind, imbalance included; below 0 where they pay.",
+    "received_by_kind": "Paid to the agents of a kind, imbalance and reserve included; below 0 "
+    "where they pay.",
     "cost_by_kind": "True cost of the agents of a kind.",
     "profit_by_kind": "received_by_kind - cost_by_kind. A load's profit is negative: the value of "
     "its consumption is not counted.",

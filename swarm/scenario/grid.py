@@ -97,6 +97,10 @@ class Grid(Model):
         None,
         description="case33bw, generated:N, a CSV of lines, simbench:CODE or pandapower:NAME.",
     )
+    feeder_count: Positive = Field(
+        1.0,
+        description="Equal feeders side by side; agents spread over all, voltages are of the mean.",
+    )
     load_power_factor: Annotated[float, Field(gt=0, le=1)] = Field(
         0.95, description="Of all loads on the feeder, lagging."
     )

@@ -13,6 +13,7 @@ from swarm.scenario.problems import problems_of
 from swarm.scenario.schema import Fleet, Scenario
 
 MAX_AGENTS = 10_000_000
+OUTSIDE_SIZES = ("import_limit_mw", "export_limit_mw", "balancing_margin_mw", "rated_mva")
 
 
 def agents_in(fleet: Fleet) -> int:
@@ -49,7 +50,8 @@ def cut(scenario: Scenario, ticks: int) -> tuple[Scenario, list[str]]:
 def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, list[str]]:
     """The scenario with `agents` agents in the same mix, and what that changed.
 
-    Counts follow by largest remainder, ties by fleet order; the outside limits scale alike.
+    Counts follow by largest remainder, ties by fleet order; the outside connection, condensers,
+    reserves and the number of feeders scale alike.
     Explicit lists are refused unless `replicate`: then they are repeated in turn, the copies
     named `.2`, `.3` and so on, or cut short. Events lose the agents that are not there any more.
     Raises UsageError for what cannot be scaled.
@@ -83,10 +85,7 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
     notes = [f"{origin}: {mix}"]
     outside = scenario.outside
     if outside is not None:
-        limits = {
-            name: getattr(outside, name) * agents / total
-            for name in ("import_limit_mw", "export_limit_mw", "balancing_margin_mw")
-        }
+        limits = {name: getattr(outside, name) * agents / total for name in OUTSIDE_SIZES}
         told = ", ".join(
             f"{k} {getattr(outside, k):g} -> {v:g}"
             for k, v in limits.items()
@@ -102,8 +101,35 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
             events.append(kept)
         if note:
             notes.append(f"{origin}: {note}")
-    scaled = changed(scenario, origin, fleets=fleets, outside=outside, events=tuple(events))
-    return scaled, notes
+    sized = _grid_resized(scenario, agents / total) if agents else {}
+    if sized:
+        notes.append(f"{origin}: the grid's {', '.join(sized)} scale alike")
+    fields = {"fleets": fleets, "outside": outside, "events": tuple(events), **sized}
+    return changed(scenario, origin, **fields), notes
+
+
+def _grid_resized(scenario: Scenario, factor: float) -> dict[str, Any]:
+    """The sections of the physical grid that scale with its agents."""
+    grid, found = scenario.grid, dict[str, Any]()
+    if scenario.condensers:
+        found["condensers"] = tuple(
+            condenser.model_copy(update={"rated_mva": condenser.rated_mva * factor})
+            for condenser in scenario.condensers
+        )
+    if grid is None:
+        return found
+    update: dict[str, Any] = {}
+    if grid.reserves is not None:
+        sizes = {
+            name: getattr(grid.reserves, name) * factor
+            for name in ("containment_mw", "restoration_mw")
+        }
+        update["reserves"] = grid.reserves.model_copy(update=sizes)
+    if grid.feeder is not None:
+        update["feeder_count"] = grid.feeder_count * factor
+    if update:
+        found["grid"] = grid.model_copy(update=update)
+    return found
 
 
 def largest_remainder(counts: list[int], total: int) -> list[int]:

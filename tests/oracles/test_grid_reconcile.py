@@ -20,20 +20,19 @@ from tests.oracles.grid_runs import (
 )
 
 TICKS = 6
-MW = st.floats(0.05, 3.0)
 FLEETS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "generator": {
-        "capacity_mw": MW,
+        "capacity_mw": st.floats(0.5, 4.0),
         "min_output_mw": st.just(0.01),
         "marginal_cost_per_mwh": st.floats(20, 120),
-        "ramp_mw_per_minute": st.sampled_from([None, 0.01, 0.5]),
+        "ramp_mw_per_minute": st.sampled_from([None, 0.02, 0.5]),
         "droop": st.sampled_from([None, 0.05]),
         "reheat_time_constant_s": st.sampled_from([0.0, 8.0]),
-        "rated_mva": st.floats(0.1, 3.0),
-        "inertia_s": st.sampled_from([0.2, 4.0]),
+        "rated_mva": st.floats(0.5, 5.0),
+        "inertia_s": st.sampled_from([1.0, 4.0]),
     },
     "consumer": {
-        "load_mw": MW,
+        "load_mw": st.floats(0.05, 1.5),
         "flexible_mw": st.floats(0, 0.3),
         "load_noise": st.sampled_from([0.0, 0.1]),
         "profile": st.sampled_from(["flat", "h0"]),
@@ -59,8 +58,8 @@ FLEETS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "shed_priority": st.integers(0, 9),
     },
     "ev": {"vehicle_to_grid": st.booleans(), "arrival_hour": st.sampled_from([9.0, 12.25])},
-    "solar": {"capacity_mw": MW},
-    "wind": {"capacity_mw": MW},
+    "solar": {"capacity_mw": st.floats(0.05, 1.0)},
+    "wind": {"capacity_mw": st.floats(0.05, 1.0)},
 }
 EVENTS: list[dict[str, Any]] = [
     {"type": "outage", "tick": 2, "duration_minutes": 10, "fleets": ["generator"]},
