@@ -38,7 +38,7 @@ def physics_spec(scenario: Scenario, agents: Sequence[Roster]) -> PhysicsSpec | 
     outside_kws = 0.0 if outside is None else outside.rated_mva * outside.inertia_s * 1000
     _check_inertia(scenario, agents, outside_kws)
     _check_reserves(scenario, agents)
-    feeder = None if grid.feeder is None else feeder_named(grid.feeder, None)
+    feeder = _feeder(scenario, grid.feeder)
     return PhysicsSpec(
         grid=grid,
         nominal_hz=nominal,
@@ -54,6 +54,15 @@ def physics_spec(scenario: Scenario, agents: Sequence[Roster]) -> PhysicsSpec | 
         feeder=feeder,
         bus=_buses(scenario, agents, known, feeder),
     )
+
+
+def _feeder(scenario: Scenario, named: str | None) -> FeederTable | None:
+    if named is None:
+        return None
+    try:
+        return feeder_named(named, None)
+    except UsageError as error:
+        raise UsageError(f"scenario {scenario.name!r}: grid.feeder: {error}") from None
 
 
 def _check_inertia(scenario: Scenario, agents: Sequence[Roster], outside_kws: float) -> None:

@@ -71,7 +71,7 @@ class Grid(Model):
     damping: NonNegative = Field(
         1.0, description="Load falls by this many percent per percent of frequency."
     )
-    step_ms: Annotated[float, Field(gt=0, le=20)] = Field(
+    step_ms: Annotated[float, Field(ge=1, le=20)] = Field(
         20.0, description="Step of the first minute after a disturbance."
     )
     deadband_hz: Annotated[float, Field(ge=0, le=0.2)] = Field(

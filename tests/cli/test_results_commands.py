@@ -146,6 +146,25 @@ def test_plain_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == expected
 
 
+def test_plain_table_of_three_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(
+        "a title", [("price", "1", "2,000"), ("b", "30", "-")], header=("", "ours", "their")
+    )
+    assert capsys.readouterr().out == (
+        "a title\n         ours  their\n  price  1     2,000\n  b      30    -\n"
+    )
+
+
+def test_terminal_table_of_three_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    print_table("a title", [("price", "1", "[2]")], header=("", "ours", "their"))
+    printed = capsys.readouterr().out
+    for cell in ("price", "[2]", "ours", "their"):
+        assert cell in printed
+
+
 @pytest.mark.parametrize("no_color", [True, False])
 def test_terminal_table(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, no_color: bool

@@ -65,9 +65,8 @@ def check_books(t: GridTables) -> None:
     into = g["generation_w"] + g["discharge_w"] + g["import_w"] + g["shed_w"]
     out = g["load_w"] + g["charge_w"] + g["export_w"] + g["losses_w"] + g["spilled_w"]
     assert (into == out).all(), into - out
-    for name in ("generation_w", "discharge_w", "load_w", "charge_w", "import_w", "export_w"):
-        assert (g[name] >= 0).all(), name
-    for name in ("shed_w", "spilled_w", "losses_w", "held_back_w", "unserved_w"):
+    assert (g["generation_w"] - g["inertial_w"] >= 0).all()
+    for name in ("discharge_w", "charge_w", "import_w", "export_w", "shed_w", "spilled_w"):
         assert (g[name] >= 0).all(), name
     # What agents did, re-added.
     activated, shed, held_back = (t.meter(n) for n in ("activated_w", "shed_w", "held_back_w"))
@@ -152,7 +151,9 @@ def check_stored_energy(t: GridTables) -> float:
         low = asset["energy_mwh"] * asset["min_state_of_charge"]
         high = asset["energy_mwh"] * asset["max_state_of_charge"]
         for tick in range(t.ticks):
-            level = (level - t.agents["trip_mwh"][tick, agent]) * kept
+            level = level - t.agents["trip_mwh"][tick, agent]
+            # It stands still at the floor.
+            level = max(level * kept, min(level, low))
 
             def after(watts: int, start: float = level) -> float:
                 energy = watts / 1e6 * hours
@@ -163,6 +164,18 @@ def check_stored_energy(t: GridTables) -> float:
             assert abs(after(power[tick, agent]) - metered) < 1e-9, (t.ids[agent], tick)
             level = after(power[tick, agent] + activated[tick, agent])
             assert level <= high + 1e-9, (t.ids[agent], tick)
-            assert level >= min(low, metered) - 1e-9 or kept < 1, (t.ids[agent], tick)
+            assert level >= low - 1e-9 or t.kind[agent] == "ev", (t.ids[agent], tick)
             moved += abs(activated[tick, agent]) / 1e6 * hours
     return moved
+
+
+def kinetic_energy_error(t: GridTables, nominal_hz: float) -> np.ndarray:
+    """What masses inside gave by the table less what their change of speed says, W; an island.
+
+    Energy of rotating masses is E (f / f0)^2 with E of the table (`inertia_kws`), so each interval
+    gives E ((f_begin / f0)^2 - (f_end / f0)^2).
+    """
+    end = t.grid["frequency_end_hz"] / nominal_hz
+    begin = np.append(1.0, end[:-1])
+    given = 1e3 * t.grid["inertia_kws"] * (begin**2 - end**2) / (t.minutes * 60)
+    return t.grid["inertial_w"] - given

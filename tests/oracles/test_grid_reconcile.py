@@ -32,7 +32,7 @@ FLEETS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "inertia_s": st.sampled_from([1.0, 4.0]),
     },
     "consumer": {
-        "load_mw": st.floats(0.05, 1.5),
+        "load_mw": st.floats(0.3, 1.5),
         "flexible_mw": st.floats(0, 0.3),
         "load_noise": st.sampled_from([0.0, 0.1]),
         "profile": st.sampled_from(["flat", "h0"]),

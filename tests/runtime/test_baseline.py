@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import swarm
-from swarm.cli import main
+from swarm.cli import main, report
 from swarm.errors import UsageError
 from swarm.results.run import Run
 from swarm.scenario.load import baseline_of, load_scenario
@@ -144,3 +145,17 @@ def test_ray_compares_the_same(ray_cluster: str, compared: Run) -> None:
     assert compared.baseline is not None
     assert on_ray.digest == compared.digest
     assert on_ray.baseline.digest == compared.baseline.digest
+
+
+def test_a_long_story_is_cut(
+    compared: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = len(compared.table("events"))
+    assert events > 3
+    for most, left in ((2, events - 2), (events, 0)):
+        monkeypatch.setattr(report, "MOST_EVENTS", most)
+        report.print_report(compared)
+        out = capsys.readouterr().out
+        told = re.findall(r"^  \d\d:\d\d:\d\d\.\d{3} ", out, flags=re.MULTILINE)
+        assert len(told) == most
+        assert (f"... and {left} more in the table of events" in out) is (left > 0)
