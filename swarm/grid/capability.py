@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.grid.devices import BATTERY_KINDS, FLEXIBLE_KINDS, PRIORITIES, Devices
+from swarm.grid.devices import BATTERY_KINDS, PRIORITIES, Devices
 from swarm.grid.frequency_types import EmergencyResources, Responders, Trips
 from swarm.messages import Float, Int, Meters
 from swarm.scenario.grid import Grid
@@ -69,8 +69,7 @@ class Capability:
         self._outside_va, self._outside_gain = outside_va, outside_gain_w_per_hz
         self.machines = devices.of(("generator",))
         self._batteries = devices.of(BATTERY_KINDS)
-        self._plants = devices.of(("generator", "solar", "wind"))
-        self._flexible = devices.of(FLEXIBLE_KINDS)
+        self.plants = devices.of(("generator", "solar", "wind"))
         self._groups = len(devices.groups.delay_s)
         self._load_delay_s = _slowest(devices)
 
@@ -106,7 +105,7 @@ class Capability:
             storage_up=np.where(self._batteries, left_up, 0),
             storage_down=np.where(self._batteries, left_down, 0),
             generation_up=np.where(self.machines, left_up, 0),
-            generation_down=np.where(self._plants, left_down, 0),
+            generation_down=np.where(self.plants, left_down, 0),
             gain_w_per_hz=gain,
         )
 
@@ -149,10 +148,11 @@ class Capability:
             generation_ramp_w_per_s=max(1.0, max(up, down) / GENERATION_REACH_S),
         )
 
-    def trips(self, meters: Meters, own_kws: int) -> Trips:
+    def trips(self, meters: Meters, held_back_w: Int) -> Trips:
         """Two blocks: machines, and inverters with their lower limit on over-frequency."""
-        machines = float(meters.generation_w[self.machines].sum())
-        inverters = float(meters.generation_w[~self.machines].sum())
+        running_w = meters.generation_w - held_back_w
+        machines = float(running_w[self.machines].sum())
+        inverters = float(running_w[~self.machines].sum())
         running = 1e3 * float(meters.inertia_kws.sum())
         above = self._grid.trip_above_hz
         return Trips(

@@ -163,11 +163,13 @@ class Physics:
         imbalance = net + (scheduled_flow_w if connected else 0)
         limits = self._capability.limits(meters, held_back)
         own_kws = int(meters.inertia_kws.sum()) + spec.condenser_kws
-        result = self._frequency(meters, limits, shed, own_kws, connected, imbalance, sudden, gain)
+        result = self._frequency(
+            meters, limits, held_back, shed, own_kws, connected, imbalance, sudden, gain
+        )
 
         activated = self._activated(result, limits, connected)
         shed = shed + self._cut(float(result.noncritical_w.sum()) + result.shed_w, meters, shed)
-        held_back = held_back + self._lost(result, meters, held_back)
+        held_back = held_back + self._lost(result, meters, held_back, activated)
         response = Response(activated, shed, held_back)
         net = int((meters.delivered_w + activated + shed - held_back).sum()) - losses
         damping = round(result.damping_w)
@@ -201,6 +203,7 @@ class Physics:
         self,
         meters: Meters,
         limits: Limits,
+        held_back: Int,
         shed: Int,
         own_kws: int,
         connected: bool,
@@ -231,7 +234,7 @@ class Physics:
             secondary_gain=gain,
             replaced_w=-float(self._last_sudden_w),
             emergency=capability.emergency(limits, meters, shed),
-            trips=capability.trips(meters, own_kws),
+            trips=capability.trips(meters, held_back),
         )
         result = frequency.simulate(self._area, state, interval)
         self._state, self._last_sudden_w = result.state, sudden_w
@@ -265,9 +268,12 @@ class Physics:
         )
         return shed_in_order(amount_w, left, critical, self.spec.devices.shed_priority)
 
-    def _lost(self, result: FrequencyResult, meters: Meters, held_back: Int) -> Int:
-        """Generation lost to protection, int64 (n,)."""
-        left = np.maximum(meters.generation_w - held_back, 0)
+    def _lost(
+        self, result: FrequencyResult, meters: Meters, held_back: Int, activated: Int
+    ) -> Int:
+        """Generation lost to protection, int64 (n,); not what a plant had taken back before."""
+        taken_back = np.where(self._capability.plants, np.minimum(activated, 0), 0)
+        left = np.maximum(meters.generation_w - held_back + taken_back, 0)
         machine = self._capability.machines
         found: Int = np.zeros_like(left)
         for amount, mask in zip(-result.tripped_w, (machine, ~machine), strict=True):

@@ -97,6 +97,7 @@ def plan(world: World, policy: str) -> Plan:
         condenser_inertia_kws=condenser_kws(scenario),
         start_hour=clock.start_hour,
         physics=physics,
+        policy="heuristic" if scenario.grid is None else scenario.grid.operator,
         host_agents=(),
     )
     market = MarketSpec(

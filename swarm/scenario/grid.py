@@ -6,7 +6,7 @@ system.
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -90,6 +90,9 @@ class Grid(Model):
     reserves: Reserves | None = Field(
         None,
         description="None: none is bought; running units respond within their headroom.",
+    )
+    operator: Literal["heuristic", "random"] = Field(
+        "heuristic", description="Policy of the grid operator: how much reserve, how much control."
     )
     shedding: Shedding = Shedding()
     emergency: Emergency = Emergency()
