@@ -40,26 +40,6 @@ _JUMP_S = 1e-6  # ramps shorter than this are jumps
 _LEAST_W = 0.5  # less than a watt is rounding, not a response
 
 
-def at_rest(storage: int, loads: int) -> EmergencyState:
-    """No emergency, for so many storage units and blocks of load."""
-    return EmergencyState(
-        phase=NONE,
-        detected_s=math.nan,
-        alert_s=math.inf,
-        rearm_s=-math.inf,
-        inside_since_s=math.inf,
-        storage_w=np.zeros(storage),
-        storage_target_w=np.zeros(storage),
-        storage_start_s=np.full(storage, math.inf),
-        load_off_w=np.zeros(loads),
-        load_called_w=np.zeros(loads),
-        load_due_s=np.full(loads, math.inf),
-        generation_w=0.0,
-        generation_target_w=0.0,
-        generation_start_s=math.inf,
-    )
-
-
 class Protocol:
     """The protocol while an interval of `seconds` runs; times count from its start.
 

@@ -18,7 +18,6 @@ import math
 
 import numpy as np
 
-from swarm.grid.emergency import at_rest
 from swarm.grid.frequency_run import Run
 from swarm.grid.frequency_types import (
     AreaSpec,
@@ -31,6 +30,7 @@ from swarm.grid.frequency_types import (
     Interval,
     Responders,
     Trips,
+    at_rest,
     no_emergency_resources,
     no_trips,
 )

@@ -10,6 +10,7 @@ from swarm.grid.emergency import NONE, Protocol
 from swarm.grid.frequency_coarse import Coarse
 from swarm.grid.frequency_control import Inside, Relays, Secondary
 from swarm.grid.frequency_fine import Groups, Swing, Watch, history, run
+from swarm.grid.frequency_recovery import ease, feed_forward, need, recover, restore
 from swarm.grid.frequency_types import AreaSpec, AreaState, Event, Interval
 
 _EPS = 1e-9
@@ -84,7 +85,7 @@ class Run:
         self.fine_parts: list[tuple[float, float]] = []
         self.coarse: Coarse | None = None
         self.swing = Swing(1.0, 0.0)
-        self._frozen()
+        self.freeze()
         # The imbalance goes on where it was, then ramps to the plateau that gives the mean.
         self.level = state.plateau_w + state.frozen_w - self.frozen + interval.sudden_w
         share = 0.5 * min(interval.ramp_s, self.end) / self.end
@@ -102,7 +103,7 @@ class Run:
         """Load that relays have cut off and that is not back, W."""
         return self.step_load_w * (int(self.shedding.acted.sum()) - self.returned)
 
-    def _frozen(self) -> None:
+    def freeze(self) -> None:
         """What shed load and tripped blocks add, and the swing equation that is left."""
         trips, tripped = self.interval.trips, self.protection.acted
         unserved = self.shed_w + self.protocol.load_w
@@ -157,7 +158,7 @@ class Run:
             if self.blackout_s < math.inf:
                 return
             t = self._advance(t, self._next_stop(t))
-        self._close_coarse()
+        self.close_coarse()
 
     def _next_stop(self, t: float) -> float:
         stop = min(self.end, self.next_cycle, self.shedding.next_s, self.protection.next_s)
@@ -177,171 +178,56 @@ class Run:
             self.next_cycle += self.spec.secondary_cycle_s
             change = self.secondary.act(self.deviation)
             self.secondary_energy += change * left
-            self._feed_forward(t, left)
+            feed_forward(self, t, left)
             if self.shedding.acted.any():
-                self._restore(t, left, abs(change))
+                restore(self, t, left, abs(change))
             if self.protocol.phase != NONE:
-                self._recover(t, left, abs(change))
+                recover(self, t, left, abs(change))
         if self.shedding.next_s <= t + _EPS:
             for _ in self.shedding.act(t):
                 self.shed_energy += self.step_load_w * left
                 self.above.since = math.inf
                 self.event(t, "under_frequency_shedding", self.step_load_w)
-            self._jump(t)
+            self.jump(t)
         if self.protection.next_s <= t + _EPS:
             for k in self.protection.act(t):
                 power = -float(self.interval.trips.power_w[k])
                 self.tripped_energy[k] += power * left
                 self.event(t, "trip", power)
-            self._jump(t)
+            self.jump(t)
         if self.protocol.phase != NONE or self.protocol.alert < math.inf:
             self._emergency(t)
         if t >= self.next_ease - _EPS:
-            self._ease(t)
+            ease(self, t)
         low, high = self.spec.blackout_pu
         hz = 1.0 + self.deviation / self.spec.nominal_hz
         if not low < hz < high or self.kinetic_left < 1e-3:
             self._black_out(t, left)
 
-    def _jump(self, t: float) -> None:
-        self._close_coarse()
-        self._frozen()
+    def jump(self, t: float) -> None:
+        self.close_coarse()
+        self.freeze()
         self.mark(t)
-
-    def _restore(self, t: float, left: float, moved_w: float) -> None:
-        """Load returns feeder by feeder, as fast as secondary control can take it over."""
-        if t < self.above.since + self.spec.restore_wait_s - _EPS or self.protocol.called_w > 0.0:
-            return
-        secondary = self.secondary
-        amount = min(secondary.room(1.0), max(0.0, secondary.step - moved_w))
-        if amount <= 0.0:
-            return
-        given = self._return_load(t, amount, left)
-        secondary.take_over(given)
-        self.secondary_energy += given * left
-        self._close_coarse()
-        self._frozen()
 
     def _emergency(self, t: float) -> None:
         protocol, hz = self.protocol, self.spec.nominal_hz + self.deviation
         if protocol.alert <= t + _EPS:
             first = protocol.rearm == -math.inf
-            if protocol.raise_alert(t, self._need(t, first), hz):
+            if protocol.raise_alert(t, need(self, t, first), hz):
                 self.mark(t)
         if protocol.act(t, hz):
-            self._jump(t)
+            self.jump(t)
         detect = self.spec.detect_pu * self.spec.nominal_hz
         if (
             protocol.armed(t)
             and abs(self.deviation) > detect
-            and (protocol.phase == NONE or protocol.look_again(t, self._need(t, False)))
+            and (protocol.phase == NONE or protocol.look_again(t, need(self, t, False)))
         ):
             protocol.detect(t, t, hz)
 
-    def _feed_forward(self, t: float, left: float) -> None:
-        """Take back what the schedules of this interval replace, as fast as they ramp in."""
-        replaced = self.interval.replaced_w
-        if replaced == 0.0 or t > self.ramp_end + _EPS or self.ramp_end == 0.0:
-            return
-        amount = replaced * min(self.spec.secondary_cycle_s, self.ramp_end) / self.ramp_end
-        rest = abs(amount)
-        if (
-            self.protocol.phase != NONE
-            and amount * (self.protocol.called_w or self.protocol.load_w) > 0.0
-        ):
-            rest = self.protocol.ease(t, rest, self.spec.nominal_hz + self.deviation)
-            self._jump(t)
-        before = self.secondary.output
-        self.secondary.shift(-math.copysign(rest, amount))
-        self.secondary_energy += (self.secondary.output - before) * left
-
-    def _recover(self, t: float, left: float, moved_w: float) -> None:
-        """A stage of recovery, in a cycle in which secondary control has moved by `moved_w`."""
-        protocol, secondary = self.protocol, self.secondary
-        if t < self.inside.since + self.spec.release_wait_s - _EPS or not protocol.calm():
-            return
-        hz = self.spec.nominal_hz + self.deviation
-        protocol.begin_recovery(t, hz)
-        side = protocol.called_w
-        if side == 0.0 and not protocol.off.any():
-            protocol.finish(t, hz)
-            return
-        if self.shedding.acted.any():
-            return
-        room = secondary.room(1.0 if side == 0.0 else side)
-        taken = protocol.hand_over(t, min(room, max(0.0, secondary.step - moved_w)), hz)
-        secondary.take_over(taken)
-        self.secondary_energy += taken * left
-        self._close_coarse()
-        self._frozen()
-
-    def _ease(self, t: float) -> None:
-        """Give back what has become too much."""
-        protocol, f = self.protocol, self.deviation
-        self.next_ease = t + self.spec.ease_s
-        side = protocol.called_w or self.protocol.load_w + self.shed_w
-        if side * f <= 0.0 or abs(f) <= self.spec.release_pu * self.spec.nominal_hz:
-            return
-        slope = (f - history(self.times, self.deviations, t - 0.5)) / 0.5
-        swing = self.swing
-        surplus = swing.mass_w_s_per_hz * slope + swing.damping_w_per_hz * f - self.groups.total()
-        surplus = max(0.0, math.copysign(surplus, f * surplus))
-        if protocol.phase != NONE:
-            protocol.begin_recovery(t, self.spec.nominal_hz + f)
-            surplus = protocol.ease(t, surplus, self.spec.nominal_hz + f)
-        if t < self.above.since + self.spec.restore_wait_s:
-            surplus = 0.0
-        while f > 0.0 and surplus > 0.0 and self.shedding.acted.any():
-            surplus -= self._return_load(t, surplus, self.end - t)
-        self._jump(t)
-
-    def _return_load(self, t: float, amount_w: float, left: float) -> float:
-        """Up to `amount_w` of the last step shed returns; how much did."""
-        step = self.step_load_w
-        given = min(amount_w, step * (1.0 - self.returned))
-        self.shed_energy -= given * left
-        self.returned += given / step if step > 0.0 else 1.0
-        if self.returned >= 1.0 - _EPS:
-            self.returned = 0.0
-            self.shedding.reset(int(np.flatnonzero(self.shedding.acted)[-1]))
-            self.event(t, "restoration", -step)
-        return given
-
-    def _need(self, t: float, first: bool) -> float:
-        """What the alert asks for, W, injection positive."""
-        window, f = self.spec.estimate_window_s, self.deviation
-        slope = (f - history(self.times, self.deviations, t - window)) / window
-        need = -self.swing.mass_w_s_per_hz * slope
-        side = -math.copysign(1.0, f if abs(f) > 0.25 * self.band or not first else slope)
-        if not first:
-            # What would bring the deviation back, beyond what secondary control still has.
-            excess = max(abs(f) - 0.5 * self.band, 0.0)
-            active = sum(
-                gain
-                for gain, dead, up, down, *_ in self.groups.constants
-                if dead < abs(f) < dead + (down if f > 0.0 else up) / max(gain, 1e-300)
-            )
-            excess *= self.swing.damping_w_per_hz + active
-            called = self.protocol.coming_w()
-            soon = self.secondary.step * self.spec.reassess_s / self.spec.secondary_cycle_s
-            need += side * (excess - min(self.secondary.room(side), soon)) - called
-        else:
-            # Containment answers too, and is left with little to do once all have answered.
-            need -= side * self._containment_to_come(side)
-        return need if need * side > 0.0 else 0.0
-
-    def _containment_to_come(self, side: float) -> float:
-        """What fast droop will still give at the edge of the range of recovery, W."""
-        have, edge = self.interval.responders, self.spec.release_pu * self.spec.nominal_hz
-        fast = (have.governor_lag_s == 0.0) & (have.reheat_lag_s == 0.0)
-        limit = have.up_w if side > 0.0 else have.down_w
-        there = np.minimum(limit, have.gain_w_per_hz * np.maximum(edge - have.deadband_hz, 0.0))
-        given = side * np.array(self.groups.powers())
-        return float(np.maximum(there - given, 0.0)[fast].sum())
-
     def _black_out(self, t: float, left: float) -> None:
         """The area is lost: no load is served and nothing injects until the interval ends."""
-        self._close_coarse()
+        self.close_coarse()
         self.event(t, "blackout", 0.0)
         tripped = self.protection.acted
         lost = float(self.interval.trips.power_w[tripped].sum())
@@ -367,7 +253,7 @@ class Run:
                 self._watch(stop, first, inside_before)
                 return stop
             self.mark(t)
-        self._close_coarse()
+        self.close_coarse()
         reached = self._finely(t, stop)
         self._watch(reached, first, inside_before)
         self.shedding.watch(self.times, self.deviations)
@@ -410,7 +296,7 @@ class Run:
         power, slope = self.other_power(t)
         return self.coarse.advance(self.times, self.deviations, stop - t, power, slope, (low, high))
 
-    def _close_coarse(self) -> None:
+    def close_coarse(self) -> None:
         coarse = self.coarse
         if coarse is None:
             return

@@ -255,6 +255,26 @@ class EmergencyState:
     generation_start_s: float
 
 
+def at_rest(storage: int, loads: int) -> EmergencyState:
+    """No emergency, for so many storage units and blocks of load."""
+    return EmergencyState(
+        phase=0,
+        detected_s=math.nan,
+        alert_s=math.inf,
+        rearm_s=-math.inf,
+        inside_since_s=math.inf,
+        storage_w=np.zeros(storage),
+        storage_target_w=np.zeros(storage),
+        storage_start_s=np.full(storage, math.inf),
+        load_off_w=np.zeros(loads),
+        load_called_w=np.zeros(loads),
+        load_due_s=np.full(loads, math.inf),
+        generation_w=0.0,
+        generation_target_w=0.0,
+        generation_start_s=math.inf,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class AreaState:
     """An area between two intervals; times count from the end of the last one (past: negative).

@@ -268,9 +268,7 @@ class Physics:
         )
         return shed_in_order(amount_w, left, critical, self.spec.devices.shed_priority)
 
-    def _lost(
-        self, result: FrequencyResult, meters: Meters, held_back: Int, activated: Int
-    ) -> Int:
+    def _lost(self, result: FrequencyResult, meters: Meters, held_back: Int, activated: Int) -> Int:
         """Generation lost to protection, int64 (n,); not what a plant had taken back before."""
         taken_back = np.where(self._capability.plants, np.minimum(activated, 0), 0)
         left = np.maximum(meters.generation_w - held_back + taken_back, 0)

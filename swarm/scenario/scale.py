@@ -85,7 +85,9 @@ def scale(scenario: Scenario, agents: int, replicate: bool) -> tuple[Scenario, l
     notes = [f"{origin}: {mix}"]
     outside = scenario.outside
     if outside is not None:
-        limits = {name: getattr(outside, name) * agents / total for name in OUTSIDE_SIZES}
+        # Nobody at all still hangs on a grid with inertia.
+        sizes = OUTSIDE_SIZES if agents else tuple(n for n in OUTSIDE_SIZES if n != "rated_mva")
+        limits = {name: getattr(outside, name) * agents / total for name in sizes}
         told = ", ".join(
             f"{k} {getattr(outside, k):g} -> {v:g}"
             for k, v in limits.items()

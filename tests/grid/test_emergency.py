@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.grid.emergency import at_rest
 from swarm.grid.frequency import (
     AreaSpec,
     EmergencyResources,
@@ -17,6 +16,7 @@ from swarm.grid.frequency import (
     simulate,
     start,
 )
+from swarm.grid.frequency_types import at_rest
 
 S = 1e9
 SPEC = AreaSpec(50.0, 1.0)

@@ -148,7 +148,7 @@ def test_load_is_shed_in_the_declared_order(shipped: Shipped, name: str) -> None
 
 
 def test_secondary_control_restores_frequency_after_a_load_step(tmp_path: Path) -> None:
-    """Two units, reserve of 4 MW, and 2 MW more load at once: inside the reserve."""
+    """Restoration reserve of 4 MW or more, and 2 MW more load at once that nobody had bought."""
     file = tmp_path / "step.yaml"
     file.write_text(STEP)
     t = GridTables(swarm.run(file, engine="inline", out=None))
@@ -156,19 +156,18 @@ def test_secondary_control_restores_frequency_after_a_load_step(tmp_path: Path) 
     check_reserve(t)
     low, end = t.grid["frequency_min_hz"][4], t.grid["frequency_end_hz"][4]
     assert low < 49.95
-    assert end == pytest.approx(50.0, abs=0.01), "five minutes later"
+    assert end == pytest.approx(50.0, abs=1e-3), "five minutes later"
     assert t.grid["shed_w"].sum() == 0
-    # All that was missing came from reserve: 2 MW for the whole interval, less what low
-    # frequency took off the load and what masses gave.
-    missing = t.grid["activated_up_w"][4] + t.grid["damping_w"][4] + t.grid["inertial_w"][4]
-    assert missing == pytest.approx(2e6, rel=1e-5)
+    # All that was missing came from reserve, from masses and off the load by low frequency.
+    came = sum(t.grid[name][4] for name in ("activated_up_w", "damping_w", "inertial_w"))
+    assert came == 2_000_000
 
 
 STEP = """
 name: step
 start: 2025-06-18T12:00:00+02:00
-ticks: 8
-world: {forecast: perfect}
+ticks: 6
+world: {forecast: persistence} # nobody knows of the step
 grid: {reserves: {containment_mw: 3, restoration_mw: 4}}
 fleets:
   - name: units
@@ -197,10 +196,9 @@ fleets:
   - name: works
     kind: consumer
     count: 1
-    parameters: {load_mw: 1, flexible_mw: 0}
-    # At the end of the feeder; three ticks of a load no voltage can carry.
-events:
-  - {type: load_step, tick: 2, duration_minutes: 10, fleets: [works], factor: 60}
+    parameters: {load_mw: 1, flexible_mw: 0, bus: "18"}
+events: # twenty times the load at the far end: no voltage carries it
+  - {type: load_step, tick: 2, duration_minutes: 10, fleets: [works], factor: 20}
 """
 
 
@@ -214,13 +212,13 @@ def test_a_power_flow_without_solution_is_a_state_not_the_end(tmp_path: Path) ->
     assert t.run.metrics["feeder_failures"] == 2
     assert (np.isfinite(t.grid["voltage_min_pu"]) == solved).all()
     assert (t.grid["buses"] == np.where(solved, 33, 0)).all()
-    assert t.grid["import_w"][2] == 60_000_000, "the load is served all the same"
+    # The load is served all the same, without the losses nobody knows.
+    assert t.grid["load_w"][2] == pytest.approx(20e6, rel=1e-4)
+    assert t.grid["import_w"][2] == t.grid["load_w"][2]
+    assert t.grid["losses_w"][2] == 0 < t.grid["losses_w"][1]
 
 
-WINDOW = (
-    *("baseline=null", "start=2025-06-18T18:15:00+02:00", "ticks=6"),
-    "events[0].duration_minutes=15",
-)
+WINDOW = ("baseline=null", "start=2025-06-18T18:15:00+02:00", "ticks=6")
 """`emergency` from a quarter of an hour before the event to a quarter after it."""
 
 

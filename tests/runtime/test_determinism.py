@@ -87,7 +87,7 @@ def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
     ready = plan(build_world(load_scenario("price_spike", agents=20).scenario, None), "heuristic")
     hosts = contiguous(ready, 5)
     cluster = Cluster(None)
-    engine = cluster.engine(pack(ready, hosts), ready.operator, hosts, lambda ready, actors: None)
+    engine = cluster.engine(*pack(ready, hosts), hosts, lambda ready, actors: None)
     processes = {process for _, process in engine.placements}
     assert len(processes) == len(hosts) == 4
     assert os.getpid() not in processes

@@ -113,7 +113,7 @@ REFUSED_BY_THE_SCENARIO: dict[str, tuple[dict[str, Any], list[str]]] = {
     "name of a bus": ({f"{ENGINE}.bus": "ä"}, ["bus: got 'ä'"]),
     "damping": ({"grid.damping": -1}, ["grid.damping: got -1, expected at least 0"]),
     "step": ({"grid.step_ms": 21}, ["grid.step_ms: got 21, expected at most 20"]),
-    "no step": ({"grid.step_ms": 0}, ["grid.step_ms: got 0, expected above 0"]),
+    "no step": ({"grid.step_ms": 0}, ["grid.step_ms: got 0, expected at least 1"]),
     "not a number": ({"grid.damping": float("nan")}, ["grid.damping: got nan"]),
     "misspelt": ({"grid.swarms": True}, ["grid.swarms: unknown field", "'swarm'"]),
     "misspelt inside": (
@@ -137,6 +137,7 @@ REFUSED_BY_THE_SCENARIO: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "steps above nominal": ({"grid.shedding.at_hz": [61.0]}, ["grid.shedding.at_hz[0]: got 61"]),
     "detection": ({"grid.emergency.detect_at_hz": 0}, ["grid.emergency.detect_at_hz: got 0"]),
+    "no feeder": ({"grid.feeder_count": 0}, ["grid.feeder_count: got 0, expected above 0"]),
     "power factor": ({"grid.load_power_factor": 0}, ["grid.load_power_factor: got 0"]),
     "islanding of an island": (
         {"outside": None},

@@ -143,3 +143,39 @@ def test_out_of_range(file: Path, agents: int) -> None:
 def test_agents_that_come_from_data_cannot_be_scaled(file: Path) -> None:
     with pytest.raises(UsageError, match=r"--agents 5: .*rts_gmlc.*--data"):
         scaled(file, "name: r\ndata: {format: rts_gmlc}\n", 5)
+
+
+PHYSICAL = """\
+name: base
+outside: {import_limit_mw: 10, export_limit_mw: 4, rated_mva: 1000}
+condensers: [{name: wheel, rated_mva: 8, inertia_s: 6}]
+grid:
+  feeder: case33bw
+  feeder_count: 4
+  reserves: {containment_mw: 2, restoration_mw: 6, price_cap_per_mw_h: 90}
+fleets:
+- {name: homes, kind: home, count: 40}
+"""
+
+
+def test_the_physical_grid_scales_with_its_agents(file: Path) -> None:
+    loaded = scaled(file, PHYSICAL, 10)
+    grid, outside = loaded.scenario.grid, loaded.scenario.outside
+    assert grid is not None
+    assert outside is not None
+    assert grid.reserves is not None
+    assert (outside.rated_mva, outside.inertia_s, outside.droop) == (250, 5, 0.05)
+    assert [(c.rated_mva, c.inertia_s) for c in loaded.scenario.condensers] == [(2, 6)]
+    assert (grid.reserves.containment_mw, grid.reserves.restoration_mw) == (0.5, 1.5)
+    assert grid.reserves.price_cap_per_mw_h == 90
+    assert grid.feeder_count == 1
+    assert "--agents 10: the grid's condensers, grid scale alike" in loaded.notes
+
+
+def test_nobody_at_all_still_hangs_on_a_grid_with_inertia(file: Path) -> None:
+    loaded = scaled(file, PHYSICAL, 0)
+    outside, whole = loaded.scenario.outside, load_scenario(str(file)).scenario
+    assert outside is not None
+    assert (outside.import_limit_mw, outside.rated_mva) == (0, 1000)
+    assert loaded.scenario.grid == whole.grid
+    assert loaded.scenario.condensers == whole.condensers
