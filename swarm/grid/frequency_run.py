@@ -88,9 +88,10 @@ class Run:
         self.freeze()
         # The imbalance goes on where it was, then ramps to the plateau that gives the mean.
         self.level = state.plateau_w + state.frozen_w - self.frozen + interval.sudden_w
-        share = 0.5 * min(interval.ramp_s, self.end) / self.end
+        ramp = interval.ramp_s if interval.ramp_s > 1e-6 else 0.0
+        share = 0.5 * min(ramp, self.end) / self.end
         self.plateau = (interval.imbalance_w - share * self.level) / (1.0 - share)
-        self.ramp_end = interval.ramp_s
+        self.ramp_end = ramp
         self.fine_until = state.fine_left_s
         if interval.sudden_w != 0.0:
             self.mark(0.0)
