@@ -59,7 +59,7 @@ def summary_rows(metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> list
 
 def grid_rows(m: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Label and value of the figures of the physical grid; none without a grid."""
-    if m["nadir_hz"] is None:
+    if m.get("nadir_hz") is None:
         return []
     rows = [
         ("frequency", f"{m['nadir_hz']:.3f} to {m['zenith_hz']:.3f} Hz"),
