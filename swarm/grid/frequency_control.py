@@ -89,6 +89,7 @@ class Relays:
 
     def _guard(self) -> None:
         ready = ~self.acted
+        self.active = not ready.all()
         self.guard_low = float(self.low[ready].max(initial=-math.inf))
         self.guard_high = float(self.high[ready].min(initial=math.inf))
         self.next_s = float(self.due.min(initial=math.inf))

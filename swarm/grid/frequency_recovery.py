@@ -79,7 +79,7 @@ def recover(run: Run, t: float, left: float, moved_w: float) -> None:
     if side == 0.0 and not protocol.off.any():
         protocol.finish(t, hz)
         return
-    if run.shedding.acted.any():
+    if run.shedding.active:
         return
     room = secondary.room(1.0 if side == 0.0 else side)
     taken = protocol.hand_over(t, min(room, max(0.0, secondary.step - moved_w)), hz)
@@ -105,7 +105,7 @@ def ease(run: Run, t: float) -> None:
         surplus = protocol.ease(t, surplus, run.spec.nominal_hz + f)
     if t < run.above.since + run.spec.restore_wait_s:
         surplus = 0.0
-    while f > 0.0 and surplus > 0.0 and run.shedding.acted.any():
+    while f > 0.0 and surplus > 0.0 and run.shedding.active:
         surplus -= _return_load(run, t, surplus, run.end - t)
     run.jump(t)
 

@@ -168,7 +168,7 @@ class Run:
         protocol = self.protocol
         if protocol.phase != NONE or protocol.alert < math.inf:
             stop = min(stop, protocol.next_s())
-        if protocol.phase != NONE or self.shedding.acted.any():
+        if protocol.phase != NONE or self.shedding.active:
             stop = min(stop, max(self.next_ease, t + 0.1))
         return max(stop, t + 1e-6)
 
@@ -180,7 +180,7 @@ class Run:
             change = self.secondary.act(self.deviation)
             self.secondary_energy += change * left
             feed_forward(self, t, left)
-            if self.shedding.acted.any():
+            if self.shedding.active:
                 restore(self, t, left, abs(change))
             if self.protocol.phase != NONE:
                 recover(self, t, left, abs(change))
@@ -194,11 +194,12 @@ class Run:
             for k in self.protection.act(t):
                 power = -float(self.interval.trips.power_w[k])
                 self.tripped_energy[k] += power * left
-                self.event(t, "trip", power)
+                if power:
+                    self.event(t, "trip", power)
             self.jump(t)
         if self.protocol.phase != NONE or self.protocol.alert < math.inf:
             self._emergency(t)
-        if t >= self.next_ease - _EPS:
+        if t >= self.next_ease - _EPS and (self.protocol.phase != NONE or self.shedding.active):
             ease(self, t)
         low, high = self.spec.blackout_pu
         hz = 1.0 + self.deviation / self.spec.nominal_hz
@@ -266,7 +267,7 @@ class Run:
         if protocol.phase != NONE:
             protocol.finish_step(t)
             self.inside.watch(self.times, self.deviations, first)
-        if self.shedding.acted.any():
+        if self.shedding.active:
             self.above.watch(self.times, self.deviations, first)
         if inside_before and abs(self.deviation) > self.band:
             self.mark(t)

@@ -148,7 +148,7 @@ def story(events: Sequence[Mapping[str, Any]], start: str, tick_minutes: int) ->
     for event in events:
         moment = begin + timedelta(minutes=event["tick"] * tick_minutes, seconds=event["second"])
         words = EVENT_WORDS.get(event["step"], event["step"].replace("_", " "))
-        power = f" {_signed(event['power_w'] / 1e6)} MW" if event["power_w"] else ""
+        power = f" {_power(event['power_w'])}" if event["power_w"] else ""
         clock = f"{moment:%H:%M:%S}.{moment.microsecond // 1000:03d}"
         lines.append(f"{clock}  {event['frequency_hz']:7.3f} Hz  {words}{power}")
     return lines
@@ -186,6 +186,14 @@ def _number(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:.3g}" if 0 < abs(value) < 1 else f"{value:,.2f}"
+
+
+def _power(watts: float) -> str:
+    """In MW, kW or W, whichever keeps the number readable."""
+    for unit, size in (("MW", 1e6), ("kW", 1e3)):
+        if abs(watts) >= 0.1 * size:
+            return f"{_signed(watts / size)} {unit}"
+    return f"{_signed(watts)} W"
 
 
 def _signed(value: float) -> str:

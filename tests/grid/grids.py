@@ -48,7 +48,5 @@ def metered(**given: list[float]) -> Meters:
     for name, values in given.items():
         unit = 1 if name == "inertia_kws" else MW
         columns[name] = np.rint(np.array(values) * unit).astype(np.int64)
-    columns["delivered_w"] = (
-        columns["generation_w"] - columns["load_w"] + columns["battery_w"]
-    )
+    columns["delivered_w"] = columns["generation_w"] - columns["load_w"] + columns["battery_w"]
     return Meters(**columns)

@@ -59,28 +59,29 @@ def test_a_balanced_island_stands_still() -> None:
 
 
 def test_a_step_of_load_is_taken_up_by_the_headroom_of_the_unit() -> None:
-    step = meters(80, town=45, up_w=[0, 0, 20, 0], sudden_w=[-5, 0, 0, 0])
+    step = meters(80, town=42, up_w=[0, 0, 20, 0], sudden_w=[-2, 0, 0, 0])
     found = run(physics(), meters(80, town=40), step)
-    assert found.imbalance_w == -5 * MW
-    assert found.frequency.minimum_hz < 49.95
+    assert found.imbalance_w == -2 * MW
+    assert 49.8 < found.frequency.minimum_hz < 49.95
     assert found.frequency.end_hz == pytest.approx(50.0, abs=0.005)
     gave = found.response.activated_w
     assert gave.tolist() == [0, 0, gave[MACHINE], 0]
-    assert gave[MACHINE] + found.damping_w + found.inertial_w == 5 * MW
-    # 2 H S f' / f0 = -P at the first moment: 50 * 5 / (2 * 600) Hz/s, least over half a second.
-    assert 0.6 * 0.2083 < found.frequency.steepest_hz_per_s < 0.2083
+    assert gave[MACHINE] + found.damping_w + found.inertial_w == 2 * MW
+    # 2 E f' / f0 = -P at the first moment, slower over half a second.
+    at_once = 50 * 2 / (2 * 600)
+    assert 0.6 * at_once < found.frequency.steepest_hz_per_s < at_once
 
 
 def test_secondary_control_without_gain_leaves_the_deviation_to_droop() -> None:
-    step = meters(80, town=45, up_w=[0, 0, 20, 0], sudden_w=[-5, 0, 0, 0])
+    step = meters(80, town=42, up_w=[0, 0, 20, 0], sudden_w=[-2, 0, 0, 0])
     found = run(physics(), meters(80, town=40), step, gain=0.0)
     # Beyond a deadband of 0.01 Hz droop gives 100 MW per 2.5 Hz; load falls 1 % per 0.5 Hz.
-    per_hz, load_per_hz = 100 / 2.5, 85 / 50
-    deviation = (5 + 0.01 * per_hz) / (per_hz + load_per_hz)
+    per_hz, load_per_hz = 100 / 2.5, 82 / 50
+    deviation = (2 + 0.01 * per_hz) / (per_hz + load_per_hz)
     assert 50 - found.frequency.end_hz == pytest.approx(deviation, rel=1e-3)
 
 
-def test_loss_of_the_unit_without_help_sheds_by_priority_and_blacks_out() -> None:
+def test_loss_of_the_unit_without_help_ends_in_a_blackout() -> None:
     # Relays shed half of the load; the other half has nothing to live on.
     dead = meters(0, sudden_w=[0, 0, -100, 0])
     p = physics(grid={"swarm": False})
@@ -132,7 +133,8 @@ def test_the_connection_takes_what_is_left_within_its_limits() -> None:
     over = run(physics(outside=OUTSIDE), meters(100, town=20), schedule_w=-40 * MW)
     assert over.flow_w == -30 * MW
     assert over.response.held_back_w.tolist() == [0, 0, 10 * MW, 0]
-    assert over.spilled_w == 0
+    # Less is exported than was sold, so frequency is a little low and the load a little less.
+    assert 0 < over.spilled_w == over.damping_w + over.inertial_w < 0.01 * MW
 
 
 def test_losing_the_connection_is_sudden_and_its_return_is_not() -> None:
@@ -175,9 +177,7 @@ def test_a_plant_cut_back_before_it_trips_does_not_go_below_zero() -> None:
 
 
 def test_without_a_machine_grid_forming_inverters_stand_in() -> None:
-    given_ = metered(
-        load_w=[60, 0, 0, 0], generation_w=[0, 0, 0, 0], battery_w=[0, 0, 0, 60]
-    )
+    given_ = metered(load_w=[60, 0, 0, 0], generation_w=[0, 0, 0, 0], battery_w=[0, 0, 0, 60])
     found = run(physics(), given_)
     assert found.frequency.end_hz == pytest.approx(50.0)
     assert np.isfinite(found.frequency.minimum_hz)

@@ -100,7 +100,8 @@ def test_nothing_flows_while_the_connection_is_lost(shipped: Shipped) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit_mw"), [("islanding", (8, 8)), ("solar_surplus", (4, 6)), ("price_spike", (8, 8))]
+    ("name", "limit_mw"),
+    [("islanding", (8, 8)), ("solar_surplus", (4, 6)), ("price_spike", (8, 8))],
 )
 def test_limits_of_the_connection_hold(
     shipped: Shipped, name: str, limit_mw: tuple[float, float]
