@@ -77,7 +77,9 @@ def recover(run: Run, t: float, left: float, moved_w: float) -> None:
     protocol.begin_recovery(t, hz)
     side = protocol.called_w
     if side == 0.0 and not protocol.off.any():
-        protocol.finish(t, hz)
+        # Generation that was called off goes home at its own pace.
+        if protocol.generation == 0.0:
+            protocol.finish(t, hz)
         return
     if run.shedding.active:
         return

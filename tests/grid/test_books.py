@@ -76,7 +76,7 @@ def test_flow_is_import_or_export(flow: int, sides: tuple[int, int]) -> None:
 
 
 def test_voltages_within_five_percent_are_in_band() -> None:
-    volts = np.array([0.9499, 0.95, 1.0, 1.05, 1.0501])
+    volts = np.array([0.9499, 0.9501, 1.0, 1.0499, 1.0501])
     nothing = np.zeros(5)
     state = Voltages(volts, nothing, nothing, nothing[1:], nothing[1:])
     b = balance(happened(voltages=state))

@@ -20,6 +20,7 @@ from tests.grid.small_feeders import two_bus
 SCENARIO = scenario(
     fleet("works", "consumer", {"load_mw": 0.1, "flexible_mw": 0}),
     fleet("roof", "solar", {"capacity_mw": 0.1}),
+    outside={"rated_mva": 10},
 )
 R_OHM, X_OHM, BASE_V = 0.04, 0.03, 400.0
 
