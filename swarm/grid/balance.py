@@ -50,7 +50,7 @@ class Balance(msgspec.Struct, array_like=True, frozen=True):
     damping_w: int = 0
     """Taken off the load by low frequency; the load is without it."""
     reserve_held_w: int = 0
-    """Reserve bought that was there, over all products."""
+    """Reserve that was there, over all products: of what was bought, or where none is, headroom."""
     connected: bool = True
     """The connection outside held; False on an island too."""
     frequency_min_hz: float = nan

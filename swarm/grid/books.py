@@ -9,8 +9,8 @@ from swarm.grid.devices import BATTERY_KINDS, Devices
 from swarm.grid.physics import Happened
 from swarm.messages import Meters
 
-BAND_PU = 0.05
-"""Voltage within 5 % of nominal counts as in band."""
+BAND_PU = 0.05 + 1e-9
+"""Voltage within 5 % of nominal counts as in band, its edges too."""
 
 
 def balance_of(

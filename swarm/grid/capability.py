@@ -68,7 +68,7 @@ class Capability:
         self._devices, self._grid, self._scale = devices, grid, nominal_hz / 50
         self._outside_va, self._outside_gain = outside_va, outside_gain_w_per_hz
         self.machines = devices.of(("generator",))
-        self._batteries = devices.of(BATTERY_KINDS)
+        self.batteries = devices.of(BATTERY_KINDS)
         self.plants = devices.of(("generator", "solar", "wind"))
         self._groups = len(devices.groups.delay_s)
         self._load_delay_s = _slowest(devices)
@@ -102,8 +102,8 @@ class Capability:
             containment_down=c_down,
             restoration_up=r_up,
             restoration_down=r_down,
-            storage_up=np.where(self._batteries, left_up, 0),
-            storage_down=np.where(self._batteries, left_down, 0),
+            storage_up=np.where(self.batteries, left_up, 0),
+            storage_down=np.where(self.batteries, left_down, 0),
             generation_up=np.where(self.machines, left_up, 0),
             generation_down=np.where(self.plants, left_down, 0),
             gain_w_per_hz=gain,

@@ -169,7 +169,9 @@ class Physics:
 
         activated = self._activated(result, limits, connected)
         shed = shed + self._cut(float(result.noncritical_w.sum()) + result.shed_w, meters, shed)
-        held_back = held_back + self._lost(result, meters, held_back, activated)
+        lost = self._lost(result, meters, held_back, activated)
+        held_back = held_back + lost
+        activated = activated - self._silenced(result, meters, activated, lost)
         response = Response(activated, shed, held_back)
         net = int((meters.delivered_w + activated + shed - held_back).sum()) - losses
         damping = round(result.damping_w)
@@ -278,6 +280,14 @@ class Physics:
             found += share_out(float(amount), np.where(mask, left, 0))
         found += share_out(-result.blackout_w, left - found)
         return found
+
+    def _silenced(self, result: FrequencyResult, meters: Meters, activated: Int, lost: Int) -> Int:
+        """Discharge that a blackout ends, beyond the generation it takes, int64 (n,)."""
+        left_w = float(-result.blackout_w - result.tripped_w.sum()) - int(lost.sum())
+        if result.blackout_w == 0.0:
+            return np.zeros_like(lost)
+        discharge = np.maximum(meters.battery_w + activated, 0)
+        return share_out(left_w, np.where(self._capability.batteries, discharge, 0))
 
 
 def area(spec: PhysicsSpec) -> AreaSpec:
