@@ -282,12 +282,12 @@ class Physics:
         return found
 
     def _silenced(self, result: FrequencyResult, meters: Meters, activated: Int, lost: Int) -> Int:
-        """Discharge that a blackout ends, beyond the generation it takes, int64 (n,)."""
-        left_w = float(-result.blackout_w - result.tripped_w.sum()) - int(lost.sum())
+        """Discharge (above zero) and charging (below) that a blackout ends, int64 (n,)."""
         if result.blackout_w == 0.0:
             return np.zeros_like(lost)
-        discharge = np.maximum(meters.battery_w + activated, 0)
-        return share_out(left_w, np.where(self._capability.batteries, discharge, 0))
+        left_w = float(-result.blackout_w - result.tripped_w.sum()) - int(lost.sum())
+        power = np.where(self._capability.batteries, meters.battery_w + activated, 0)
+        return share_signed(left_w, np.maximum(power, 0), np.maximum(-power, 0))
 
 
 def area(spec: PhysicsSpec) -> AreaSpec:
