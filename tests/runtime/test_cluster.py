@@ -1,7 +1,7 @@
 """The commands of docs/cluster.md, and those with --address, on a head that others started.
 
-No test before this file, in the order of names, may start Ray: two Rays on one machine want the same
-port for their job agents, and jobs of the second are refused.
+No test before this file, in the order of names, may start Ray: two Rays on one machine want the
+same port for their job agents, and jobs of the second are refused.
 """
 
 from __future__ import annotations
