@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.grid.devices import BATTERY_KINDS, PRIORITIES, Devices
+from swarm.grid.devices import BATTERY_KINDS, LOAD_KINDS, PRIORITIES, Devices
 from swarm.grid.frequency_types import EmergencyResources, Responders, Trips
 from swarm.messages import Float, Int, Meters
 from swarm.scenario.grid import Grid
@@ -172,7 +172,7 @@ class Capability:
 def _slowest(devices: Devices) -> Float:
     """The slowest response to a call of the loads of each priority, seconds, (PRIORITIES,)."""
     delay = np.zeros(PRIORITIES)
-    loads = devices.of(("consumer", "home"))
+    loads = devices.of(LOAD_KINDS)
     own = devices.groups.delay_s[devices.groups.of_agent]
     np.maximum.at(delay, np.minimum(devices.shed_priority[loads], PRIORITIES - 1), own[loads])
     return delay

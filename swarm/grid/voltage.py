@@ -31,7 +31,6 @@ class FeederVoltage:
         self._feeder, self._bus = Feeder(spec.feeder), spec.bus
         self._share = 1.0 / spec.grid.feeder_count
         self._buses = len(spec.feeder.buses)
-        self._source = spec.feeder.buses.index(spec.feeder.source_bus)
         self._var_per_w = tan(acos(spec.grid.load_power_factor))
         self._rows = np.flatnonzero(spec.devices.rated_va > 0) if spec.grid.volt_var else None
         self._rated_va = spec.devices.rated_va * self._share
