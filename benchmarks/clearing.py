@@ -12,10 +12,7 @@ processors, and only the stable kind keeps ties in order, so each is a reference
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,8 +21,8 @@ from typing import Any
 
 import click
 import numpy as np
+from machine import facts
 
-import swarm
 from swarm.market import BUY, SELL, OrderBook, clear
 
 SIZES = (1_000, 10_000, 100_000)
@@ -121,16 +118,10 @@ def show(rows: list[dict[str, Any]]) -> None:
 @click.option("--repetitions", default=7, show_default=True, type=click.IntRange(min=5))
 def main(json_file: Path | None, quick: bool, seed: int, repetitions: int) -> None:
     """Measure, print, and keep the figures."""
-    machine = {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "swarm": swarm.__version__,
-        "seed": seed,
-        "repetitions": repetitions,
-    }
+    machine = facts(
+        seed=seed,
+        repetitions=repetitions,
+    )
     rows = [measure(size, seed, repetitions, 0.1 if quick else 1.0) for size in SIZES]
     click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))
     click.echo("sort: argsort + cumsum per side, sides apart beforehand; median (min-max)")

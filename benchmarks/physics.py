@@ -11,10 +11,7 @@ it: `disturbed` are those with a part at the fine step. Clocks are CPU time of t
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
+from machine import facts
 
 import swarm
 from swarm.grid import frequency
@@ -103,17 +100,11 @@ def columns(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
 def main(agents: int, ticks: int, repetitions: int, json_file: Path | None) -> None:
     """Measure, print, and keep the figures."""
-    machine = {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "swarm": swarm.__version__,
-        "agents": agents,
-        "ticks": ticks,
-        "repetitions": repetitions,
-    }
+    machine = facts(
+        agents=agents,
+        ticks=ticks,
+        repetitions=repetitions,
+    )
     tick = columns([share(agents, ticks) for _ in range(repetitions)])
     interval = columns([intervals() for _ in range(repetitions)])
     click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))

@@ -15,10 +15,7 @@ state of an interval with 0.5 % less sun.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -29,8 +26,8 @@ from typing import Any
 
 import click
 import numpy as np
+from machine import facts
 
-import swarm
 from swarm.grid.feeder import Feeder
 from swarm.grid.feeders import case33bw
 from swarm.grid.inverter import Inverters
@@ -143,18 +140,12 @@ def cell(values: dict[str, float], digits: int) -> str:
 @click.option("--repetitions", default=7, show_default=True, type=click.IntRange(min=5))
 def main(json_file: Path | None, quick: bool, seed: int, repetitions: int) -> None:
     """Measure, print, and keep the figures."""
-    machine = {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "power_grid_model": version("power-grid-model"),
-        "numba": find_spec("numba") is not None,
-        "swarm": swarm.__version__,
-        "seed": seed,
-        "repetitions": repetitions,
-    }
+    machine = facts(
+        power_grid_model=version("power-grid-model"),
+        numba=find_spec("numba") is not None,
+        seed=seed,
+        repetitions=repetitions,
+    )
     flow = flows(seed, repetitions, 10 if quick else 50)
     rows = [settled(count, seed, repetitions, 20 if quick else 100) for count in INVERTERS]
     click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))

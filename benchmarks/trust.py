@@ -10,10 +10,7 @@ was used, so every check gets a fresh one, made before its clock starts.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +18,8 @@ from typing import Any
 
 import click
 import numpy as np
+from machine import facts
 
-import swarm
 from swarm.trust.contracts import (
     CONTRACT_BYTES,
     build_contracts,
@@ -129,16 +126,10 @@ def measure(agents: int, seed: int, repetitions: int) -> dict[str, Any]:
 @click.option("--repetitions", default=5, show_default=True, type=click.IntRange(min=3))
 def main(json_file: Path | None, quick: bool, seed: int, repetitions: int) -> None:
     """Measure, print, and keep the figures."""
-    machine = {
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "cpu_count": os.cpu_count(),
-        "python": sys.version.split()[0],
-        "numpy": np.__version__,
-        "swarm": swarm.__version__,
-        "seed": seed,
-        "repetitions": repetitions,
-    }
+    machine = facts(
+        seed=seed,
+        repetitions=repetitions,
+    )
     rows = [measure(size, seed, repetitions) for size in (SIZES[:1] if quick else SIZES)]
     click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))
     click.echo("microseconds of CPU per agent; median (min-max)")
