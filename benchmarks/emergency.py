@@ -28,7 +28,8 @@ from swarm.agents.view import View
 from swarm.loop import simulate
 from swarm.messages import Alert, Float
 from swarm.runtime.local_ray import prepare
-from swarm.runtime.setup import Plan, contiguous, even, pack, plan
+from swarm.runtime.packing import contiguous, even, pack
+from swarm.runtime.setup import Plan, plan
 from swarm.scenario.load import load_scenario
 from swarm.world.world import build_world
 

@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from swarm.grid.balance import Operated
-from swarm.market.auctioneer import Cleared, TickRecord
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import Alert, Signal
 
 CLOSING_STEPS = 2

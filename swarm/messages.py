@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from enum import IntEnum
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,17 +17,39 @@ from numpy.typing import NDArray
 
 Int = NDArray[np.int64]
 Float = NDArray[np.float64]
+Codes = NDArray[np.int8]
 FORECAST_HOURS = 24
 RESERVE_PRODUCTS = ("containment_up", "containment_down", "restoration_up", "restoration_down")
 """Frequency containment and restoration reserve, up: more injection, down: less (ENTSO-E SO GL)."""
 UP = (0, 2)
 DOWN = (1, 3)
 NO_RESERVE = (0,) * len(RESERVE_PRODUCTS)
+NO_FORECAST = (0, 0, 0)
+"""Load, wind and sun, in this order."""
 NOTHING: Int = np.zeros(0, dtype=np.int64)
+NO_CODES: Codes = np.zeros(0, dtype=np.int8)
 _ARRAY = 1
 _ARRAY_TYPES = ("<f8", "<f4", "<i8", "<i4", "<u8", "|i1", "|u1", "|b1")
 Message = TypeVar("Message")
 Table = TypeVar("Table", "Meters", "Orders", "ReserveOffers", "Response")
+
+
+class Outcome(IntEnum):
+    """What became of an order."""
+
+    FILLED = 0
+    PARTLY = 1
+    """At the margin, shared with others."""
+    OUT_OF_MERIT = 2
+    """Its price was worse than the clearing price."""
+    MARGINAL = 3
+    """At the margin, and nothing was left for it."""
+    NO_TRADE = 4
+    """Nothing traded."""
+    RESERVED = 5
+    """Its power was bought as reserve instead."""
+    REFUSED = 6
+    """The signature on it did not hold."""
 
 
 class Signal(msgspec.Struct, array_like=True, frozen=True):
@@ -52,6 +75,10 @@ class Signal(msgspec.Struct, array_like=True, frozen=True):
     """The emergency protocol is active: storage holds its energy, nobody adds load he can spare."""
     reserve_w: tuple[int, ...] = NO_RESERVE
     """What the operator asks for of each product of `RESERVE_PRODUCTS` in this tick."""
+    forecast_w: tuple[int, ...] = NO_FORECAST
+    """Load, wind and sun that all forecasters expected of the last tick."""
+    forecast_error_w: tuple[int, ...] = NO_FORECAST
+    """Sum of the errors they stated: a bound on the error of the sums."""
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True):
@@ -67,6 +94,33 @@ class Notice(msgspec.Struct, array_like=True, frozen=True):
     """int64 (reserve offers sent,), what was bought of each, in the order sent."""
     response: Response | None = None
     """What the operator drew from the host's agents in the interval `tick - 1`; None: nothing."""
+    outcome: np.ndarray = NO_CODES
+    """int8 (orders sent,), an `Outcome` for each: why an order did not clear."""
+    awards: bytes = b""
+    """Signed contracts, a `swarm.trust.exchange.Awards`; empty where nothing is signed."""
+    shadow: Awarded | None = None
+    """What the shadow offers would have got; None: not in shadow mode."""
+    traded: Traded | None = None
+    """What was agreed for the host's agents, in place of `accepted_w`; None: no negotiation."""
+
+
+class Traded(msgspec.Struct, array_like=True, frozen=True):
+    """What some agents agreed to at one price; int64 (m,) each, one row an agent."""
+
+    price_milli: int
+    agent: np.ndarray
+    """Global indices, rising."""
+    supply_w: np.ndarray
+    demand_w: np.ndarray
+
+
+class Awarded(msgspec.Struct, array_like=True, frozen=True):
+    """What was accepted of some offers, in the order in which they were sent."""
+
+    accepted_w: np.ndarray
+    """int64 (orders,)."""
+    reserve_w: np.ndarray
+    """int64 (reserve offers,)."""
 
 
 @dataclass(frozen=True)
@@ -190,6 +244,11 @@ class Meters:
     sudden_w: Int
     """Part of the deviation from schedule that came at once at the interval's start: the output
     lost by a failure, a step of load; negative where injection fell."""
+    forecast_w: Int
+    """What its forecaster expected of its own load and weather in the interval: generation less
+    load; 0 where it has neither."""
+    forecast_error_w: Int
+    """The error stated with it, root mean square; -1 where it was not known yet."""
     stored_mwh: Float
     """energy in the battery at the end of the interval."""
     backlog_mwh: Float
@@ -213,6 +272,23 @@ class StepReply(msgspec.Struct, array_like=True, frozen=True):
     meters: Meters | None
     reserve: ReserveOffers | None = None
     """None where nobody offers reserve."""
+    report: bytes = b""
+    """Signatures and what was done on contracts, a `swarm.trust.exchange.Report`; empty where
+    nothing is signed."""
+    shadow: Offers | None = None
+    """What the swarm would offer; None: not in shadow mode."""
+    forecast_w: tuple[int, ...] = NO_FORECAST
+    """Published on `grid/forecast`: expected load, wind and sun of all agents of the host in the
+    coming interval."""
+    forecast_error_w: tuple[int, ...] = NO_FORECAST
+    """Sum of the errors stated with them."""
+
+
+class Offers(msgspec.Struct, array_like=True, frozen=True):
+    """Offers of one host for one tick."""
+
+    orders: Orders
+    reserve: ReserveOffers | None
 
 
 def no_meters(agents: int) -> dict[str, np.ndarray]:

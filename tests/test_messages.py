@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.grid.balance import Balance, Event, Operated, Trace, Voltages
-from swarm.market.auctioneer import Cleared, TickRecord
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import (
     FLOAT_METERS,
     METER_COLUMNS,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.device import Device, no_device
 from swarm.agents.reserve import ReserveShape, by_direction, expected_price, forgone, split
 from swarm.agents.view import Interval, View, price_points, watts
 from swarm.market.orders import to_milli
@@ -163,6 +164,18 @@ def lost_w(p: Battery, s: State, wanted_w: Int, interval: Interval) -> Int:
 def wear_micro(p: Battery, power_w: Int, hours: float) -> Int:
     """Cost of wear of discharging, micro-currency, (n,)."""
     return np.rint(np.maximum(power_w, 0) * p.degradation_cost_per_mwh * hours).astype(np.int64)
+
+
+def device(p: Battery, s: State, stored_mwh: Float, hours: float) -> Device:
+    """What rules need to know of the batteries, which hold `stored_mwh` before the coming tick."""
+    known = no_device(len(s.power_w))
+    known["previous_w"] = s.power_w.astype(np.float64)
+    known["stored_mwh"] = after_loss(p, stored_mwh, hours)
+    known["capacity_mwh"] = p.energy_mwh
+    known["charge_efficiency"] = p.charge_efficiency
+    known["discharge_efficiency"] = p.discharge_efficiency
+    known["discharged_mwh"] = np.maximum(s.power_w, 0) * (hours / 1e6) / p.discharge_efficiency
+    return Device(**known)
 
 
 def heuristic(p: Battery, view: View) -> Float:

@@ -13,15 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.device import Device, no_device
 from swarm.agents.reserve import ReserveShape, by_direction, split
 from swarm.agents.view import Interval, View, noisy, price_points, watts
 from swarm.market.orders import BUY, SELL
 from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 ACTION = ("response_share", "response_price_per_mwh", "catch_up_share", "catch_up_price_per_mwh")
 SIDES = (BUY, BUY, SELL)
 """Slot 0 is the load, slot 1 the catch-up of what was put off, slot 2 the reduction."""
+USES = (Use.LOAD, Use.CATCH_UP, Use.REDUCTION)
 FLEXIBLE = True
 
 
@@ -66,6 +69,11 @@ def start(p: Parameters) -> State:
     """Nothing put off."""
     n = len(p.load_mw)
     return State(np.zeros(n, dtype=np.int64), np.zeros(n))
+
+
+def device(p: Parameters, s: State, hours: float, hour_of_day: float) -> Device:
+    """Nothing: a consumer has a load alone."""
+    return Device(**no_device(len(p.load_mw)))
 
 
 def heuristic(p: Parameters, s: State, view: View) -> Float:

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents import battery
+from swarm.agents.device import Device
 from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View, price_points
 from swarm.market.orders import BUY, SELL
 from swarm.messages import FORECAST_HOURS, Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 ACTION = battery.ACTION
 SIDES = (BUY, BUY, SELL)
 """Slot 0 charges at any price (the need is urgent), slot 1 at a price, slot 2 discharges."""
+USES = (Use.URGENT_CHARGE, Use.CHARGE, Use.DISCHARGE)
 FLEXIBLE = True
 
 
@@ -65,6 +68,12 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 def start(p: Parameters) -> State:
     """With the initial charge, wherever they are."""
     return State(**vars(battery.start(p.battery)), away=None)
+
+
+def device(p: Parameters, s: State, hours: float, hour_of_day: float) -> Device:
+    """What rules need to know before the coming tick, in which some may come back from a trip."""
+    stored = s.stored_mwh - _trip(p, s, connected(p, hour_of_day))
+    return battery.device(p.battery, s, stored, hours)
 
 
 def connected(p: Parameters, hour_of_day: float) -> np.ndarray:

@@ -16,15 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.device import Device, no_device
 from swarm.agents.reserve import ReserveShape, by_direction, expected_price, forgone
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
 from swarm.messages import FORECAST_HOURS, Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import MAX_COST_STEPS, Roster
+from swarm.trust.rules import Use
 
 ACTION = ("commit", *(f"offer_price_{step}_per_mwh" for step in range(1, MAX_COST_STEPS + 1)))
 SIDES = (SELL,) * (1 + MAX_COST_STEPS)
 """Slot 0 is the block of least output, slots 1.. the cost steps above it."""
+USES = (Use.GENERATION,) * len(SIDES)
 FLEXIBLE = False
 RESTORATION_MINUTES = 5
 """Reserve is what the ramp reaches in this time: full activation of restoration reserve in Europe
@@ -134,6 +137,17 @@ def start(p: Parameters) -> State:
         outage_hours=np.zeros(n),
         starting=np.zeros(n, dtype=bool),
     )
+
+
+def device(p: Parameters, s: State, hours: float, hour_of_day: float) -> Device:
+    """What rules need to know before the coming tick; a MWh emits what the dirtiest step does."""
+    known = no_device(len(p.capacity_mw))
+    output = np.nan_to_num(s.output_mw)
+    used = np.diff(p.step_end_mw, axis=1, prepend=0.0) > 0
+    known["previous_w"] = np.rint(output * 1e6)
+    known["emissions_g_per_mwh"] = np.max(used * p.step_emissions_kg_per_mwh, axis=1) * 1e3
+    known["emitted_g"] = _fuel(p, p.step_cost_per_mwh, output, hours)[1].astype(np.float64)
+    return Device(**known)
 
 
 def full_cost_per_mwh(p: Parameters, carbon_price_per_tonne: float) -> Float:
@@ -283,6 +297,12 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     trips = s.running & (interval.uniforms[:, 0] < -np.expm1(-hours / p.failure_hours))
     repair = -np.log1p(-interval.uniforms[:, 1]) * p.repair_hours
     failed = trips | interval.failed
+    wanted = interval.accepted_w.sum(axis=1)
+    # Who was to start and got no contract stays off, and may start in the next tick.
+    idle = (s.starting | np.isnan(s.output_mw)) & (wanted == 0) & (p.min_output_mw > 0) & s.running
+    s.running, s.starting = s.running & ~idle, s.starting & ~idle
+    s.hours_in_state = np.where(idle, np.inf, s.hours_in_state)
+    trips &= ~idle
     sound = (s.outage_hours <= 0) & ~failed
     ran = s.running
     # The interval of the trip is the first of the repair.
@@ -292,7 +312,6 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     s.running = ran & ~failed
     s.starting = np.zeros_like(s.starting)
 
-    wanted = interval.accepted_w.sum(axis=1)
     unhurt = np.clip(wanted, watts(low), watts(high))
     output = np.where(s.running, unhurt, 0)
     s.output_mw = output / 1e6

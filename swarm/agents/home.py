@@ -11,15 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents import battery
+from swarm.agents.device import Device
 from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View, noisy, watts
 from swarm.market.orders import BUY, SELL, to_milli
 from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 ACTION = battery.ACTION
 SIDES = (BUY, SELL, BUY, SELL)
 """Slot 0 is load not covered by sun, slot 1 surplus sun, slots 2 and 3 the battery."""
+USES = (Use.LOAD, Use.SURPLUS, Use.CHARGE, Use.DISCHARGE)
 FLEXIBLE = True
 
 
@@ -64,6 +67,11 @@ def start(p: Parameters) -> State:
     """State before the first tick."""
     cells = battery.start(p.battery)
     return State(**vars(cells), load_w=cells.power_w, sun_w=cells.power_w)
+
+
+def device(p: Parameters, s: State, hours: float, hour_of_day: float) -> Device:
+    """What rules need to know before the coming tick; sun and load are not for them."""
+    return battery.device(p.battery, s, s.stored_mwh, hours)
 
 
 def heuristic(p: Parameters, s: State, view: View) -> Float:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from swarm.agents import consumer, ev, generator, home, solar, storage, wind
+from swarm.agents.device import Device
 from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View
 from swarm.messages import Float, Int, Meters, Response
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 
 class Kind(Protocol):
@@ -24,6 +26,10 @@ class Kind(Protocol):
         """Side of each order slot, `SELL` or `BUY`."""
 
     @property
+    def USES(self) -> tuple[Use, ...]:
+        """What each order slot is for, as policies see it."""
+
+    @property
     def FLEXIBLE(self) -> bool:
         """True: trades and responds at will; the action of zeros then means that it does not."""
 
@@ -35,6 +41,16 @@ class Kind(Protocol):
 
     def start(self, p: Any) -> Any:
         """State before the first tick."""
+
+    def device(self, p: Any, s: Any, hours: float, hour_of_day: float) -> Device:
+        """What the rules of policies need to know before a tick.
+
+        Args:
+            p: see `build`.
+            s: at the end of the interval before it.
+            hours: length of the tick.
+            hour_of_day: local clock at its start.
+        """
 
     def heuristic(self, p: Any, s: Any, view: View) -> Float:
         """Action of the heuristic policy, float64 (n, len(ACTION))."""

@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from swarm.agents.effects import Clock, Effect, Nature
+from swarm.agents.forecaster import Forecaster, Method, of_agents, published, sizes_mw
+from swarm.agents.gate import Gate, gate_of
 from swarm.agents.kinds import KINDS
-from swarm.agents.policy import load_policy
+from swarm.agents.policy import Policy, load_policy
 from swarm.agents.reserve import to_offers, with_reserve
+from swarm.agents.sent import Sent, no_orders
 from swarm.agents.view import Interval, View
 from swarm.errors import RunError
-from swarm.market.orders import MAX_PRICE_MILLI, to_milli
+from swarm.market.orders import MAX_PRICE_MILLI, MILLI_PER_UNIT, to_milli
 from swarm.messages import (
     NOTHING,
-    Acknowledgement,
-    Alert,
+    Awarded,
     Float,
     Int,
     Meters,
-    Notice,
+    Offers,
     Orders,
-    ReserveOffers,
     Response,
     Signal,
     StepReply,
-    concatenate,
 )
 from swarm.rng import uniforms
+from swarm.scenario.negotiation import Negotiation
+from swarm.scenario.policies import Policies
 from swarm.scenario.roster import Roster
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One event on some agents: from tick `first` until before `stop`.
-
-    Attributes:
-        type: `outage`, `maintenance`, `load` or `sun`.
-        agents: sorted global indices hit; None: all.
-        factor: what load or sun is multiplied with.
-    """
-
-    type: str
-    first: int
-    stop: int
-    agents: tuple[int, ...] | None = None
-    factor: float = 1.0
-
-
-@dataclass(frozen=True)
-class Clock:
-    """Simulated time: length of a tick and the local hour at which tick 0 starts."""
-
-    tick_minutes: int
-    start_hour: float
-
-    @property
-    def tick_hours(self) -> float:
-        """Length of a tick in hours."""
-        return self.tick_minutes / 60
-
-    def hour_of_day(self, tick: int) -> float:
-        """Local hour at the start of `tick`, 0..24."""
-        return (round(self.start_hour * 60) + tick * self.tick_minutes) % 1440 / 60
+from swarm.trust.exchange import Awards
+from swarm.trust.holder import Held, Holder, Signing
+from swarm.trust.records import Dispatches, Violations
 
 
 @dataclass(frozen=True)
@@ -79,12 +50,16 @@ class ShardSpec:
         policy: name for `load_policy`.
         series: actual value of each series it needs, role -> float64 (ticks or more, columns).
         columns: role -> column of each agent, int64 (n,).
-        perfect_forecast: agents know the coming interval; else they expect the last one again.
+        forecast: method of the agents' forecasters.
         effects: events that hit this run.
         physical: the scenario has a grid: headroom and sudden changes are metered.
         nominal_hz: nominal frequency.
         full_containment_hz: deviation from it at which containment reserve is fully active.
         responds: False: flexible kinds have no headroom and offer no reserve.
+        policies: fleet -> what its agents are held to; fleets without policies are not in it.
+        signing: how contracts are signed; None: no contracts, awards are acted on as they come.
+        negotiation: rules by which prices are negotiated; None: orders carry their prices.
+        shadow_policy: what flexible kinds would follow; None: not in shadow mode.
     """
 
     roster: Roster
@@ -93,29 +68,73 @@ class ShardSpec:
     policy: str
     series: dict[str, Float]
     columns: dict[str, Int]
-    perfect_forecast: bool
+    forecast: Method
     effects: tuple[Effect, ...]
     physical: bool = False
     nominal_hz: float = 50.0
     full_containment_hz: float = 0.2
     responds: bool = True
+    policies: Mapping[str, Policies] = field(default_factory=dict)
+    signing: Signing | None = None
+    negotiation: Negotiation | None = None
+    shadow_policy: str | None = None
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What a shard did about contracts and policies in one step; None: nothing.
+
+    Attributes:
+        offer_violations: of the offers it just made.
+        held: its contracts of the interval before; the rest is of that interval too.
+        dispatch_violations: what policies took from contracts.
+        dispatches: who acted.
+    """
+
+    offer_violations: Violations | None = None
+    held: Held | None = None
+    dispatch_violations: Violations | None = None
+    dispatches: Dispatches | None = None
 
 
 class Shard:
-    """Steps its agents. One call a tick; calls must come in order of ticks."""
+    """Steps its agents. One call a tick; calls must come in order of ticks.
+
+    Attributes:
+        sent: the offers of the last step.
+        shadow: what would have been offered in shadow mode; None in others.
+        acted: what the last step did about contracts and policies.
+        holder: the agents' keys and contracts; None where nothing is signed.
+        nature: the world as it meets the agents.
+    """
 
     def __init__(self, spec: ShardSpec) -> None:
+        roster = spec.roster
         self.spec = spec
-        self.kind = KINDS[spec.roster.kind]
-        self.parameters = self.kind.build(spec.roster)
+        self.kind = KINDS[roster.kind]
+        self.parameters = self.kind.build(roster)
         self.state = self.kind.start(self.parameters)
         self.policy = load_policy(spec.policy)(self.kind, self.parameters)
-        self.agents = np.arange(spec.roster.first, spec.roster.first + len(spec.roster))
+        self.agents = np.arange(roster.first, roster.first + len(roster))
+        self.sent = Sent.nothing(len(self.agents), len(self.kind.SIDES))
+        self.shadow = None if spec.shadow_policy is None else self.sent
+        self.acted = Acted()
+        self.holder: Holder | None = None
+        if spec.signing is not None:
+            self.holder = Holder(spec.signing, roster.first, roster.ids)
+        self._gate: Gate | None = gate_of(
+            self.kind, self.parameters, roster, spec.policies, spec.clock.tick_minutes
+        )
+        self._shadow_policy: Policy | None = None
+        if spec.shadow_policy is not None and self.kind.FLEXIBLE:
+            self._shadow_policy = load_policy(spec.shadow_policy)(self.kind, self.parameters)
+        self.nature = Nature(self.agents, roster.kind, spec.effects, spec.series, spec.columns)
+        self._forecaster = Forecaster(spec.forecast, len(roster), spec.clock.tick_hours)
+        self._sizes_mw = sizes_mw(roster)
+        self._sides = np.array(self.kind.SIDES, dtype=np.int8)
         self._next_tick = 0
         self._signal: Signal | None = None
         self._carbon_before = 0.0
-        self._offered = np.zeros((len(self.agents), len(self.kind.SIDES)), dtype=np.int64)
-        self._reserve: ReserveOffers | None = None
         self._responds = spec.responds or not self.kind.FLEXIBLE
 
     def step(
@@ -125,6 +144,9 @@ class Shard:
         received_micro: Int,
         reserve_w: Int = NOTHING,
         response: Response | None = None,
+        *,
+        awards: Awards | None = None,
+        shadow: Awarded | None = None,
     ) -> StepReply:
         """Run interval `signal.tick - 1` on what was accepted, then offer for `signal.tick`.
 
@@ -138,6 +160,8 @@ class Shard:
             received_micro: int64 (n,), settlement of tick - 2, or empty.
             reserve_w: int64 (reserve offers sent last tick,), what was sold of each.
             response: what the operator drew from the n agents in interval tick - 2, or None.
+            awards: the host's contracts; None where nothing is signed, or at the first tick.
+            shadow: what the shadow offers would have got.
 
         Raises:
             RunError: where a tick is skipped or repeated, or the policy's action is not finite
@@ -153,118 +177,149 @@ class Shard:
         if response is not None:
             hours, carbon = spec.clock.tick_hours, self._carbon_before
             drawn = self.kind.respond(self.parameters, self.state, response, hours, carbon)
-        meters = None
+        meters, self.acted = None, Acted()
         if self._signal is not None and self._signal.accepting:
-            meters = self._deliver(signal.tick - 1, accepted_w, self._signal)
-            if self._reserve is not None and spec.physical:
-                meters = with_reserve(meters, self._reserve, reserve_w, spec.roster.first)
+            given = Awarded(accepted_w, reserve_w)
+            meters = self._deliver(signal.tick - 1, given, self._signal, awards, shadow)
             if drawn is not None:
                 cost, emissions = meters.cost_micro + drawn[0], meters.emissions_g + drawn[1]
                 meters = replace(meters, cost_micro=cost, emissions_g=emissions)
             self._carbon_before = self._signal.carbon_price_per_tonne
         if len(received_micro):
             self.policy.settle(signal.tick - 2, received_micro)
-        self._reserve = None
-        orders = self._offer(signal) if signal.accepting else _no_orders()
+            if self._shadow_policy is not None:
+                self._shadow_policy.settle(signal.tick - 2, received_micro)
         self._signal = signal
-        return StepReply(signal.tick, orders, meters, self._reserve)
+        if not signal.accepting:
+            self.sent = Sent.nothing(len(self.agents), len(self.kind.SIDES))
+            return StepReply(signal.tick, no_orders(), meters)
+        orders, planned = self._offer(signal)
+        return StepReply(
+            signal.tick,
+            orders,
+            meters,
+            self.sent.reserve,
+            shadow=planned,
+            forecast_w=tuple(self._published.expected_w.tolist()),
+            forecast_error_w=tuple(self._published.error_w.tolist()),
+        )
 
-    def _offer(self, signal: Signal) -> Orders:
+    def _offer(self, signal: Signal) -> tuple[Orders, Offers | None]:
+        """What is offered for the tick, and in shadow mode what the swarm would offer."""
         clock, tick, spec = self.spec.clock, signal.tick, self.spec
+        # Who failed in the interval just metered knows that it stands.
+        standing = self.nature.hit("maintenance", tick) | self.nature.hit("outage", tick - 1)
         view = View(
             signal=signal,
             tick_hours=clock.tick_hours,
             hour_of_day=clock.hour_of_day(tick),
-            forecast=self._series(tick if spec.perfect_forecast else max(0, tick - 1)),
-            # Who failed in the interval just metered knows that it stands.
-            standing=self._hit("maintenance", tick) | self._hit("outage", tick - 1),
+            forecast=self._forecaster.expect(self.nature.values(tick)),
+            standing=standing,
             uniforms=self._uniforms("policy", tick),
             full_containment_pu=spec.full_containment_hz / spec.nominal_hz,
         )
-        action = self._checked(self.policy.act(self.state, view), tick)
+        forecast = view.forecast, self._forecaster.error(), self._sizes_mw, standing
+        self._published = published(spec.roster.kind, *forecast)
+        self._forecast_w = of_agents(spec.roster.kind, *forecast)
+        orders, self.sent = self._orders(self.policy, view, self._responds)
+        if self.shadow is None:
+            return orders, None
+        if self._shadow_policy is None:
+            self.shadow, planned = self.sent, orders
+        else:
+            planned, self.shadow = self._orders(self._shadow_policy, view, True)
+        return orders, Offers(planned, self.shadow.reserve)
+
+    def _orders(self, policy: Policy, view: View, responds: bool) -> tuple[Orders, Sent]:
+        """trader | policies: what a policy wants, as far as the agents' rules let it."""
+        signal = view.signal
+        action = self._checked(policy.act(self.state, view), signal.tick)
         price, quantity = self.kind.offer(self.parameters, self.state, view, action)
         price = np.clip(price, signal.price_floor, signal.price_cap)
-        self._offered = np.maximum(quantity, 0)
-        if self._responds and any(signal.reserve_w):
-            shape = self.kind.reserve(self.parameters, self.state, view, price, self._offered)
-            self._reserve = None if shape is None else to_offers(shape, view, self.agents)
-        row, slot = np.nonzero(self._offered)
-        side = np.array(self.kind.SIDES, dtype=np.int8)[slot]
-        return Orders(side, to_milli(price[row, slot]), self._offered[row, slot], self.agents[row])
+        quantity, price_milli = np.maximum(quantity, 0), to_milli(price)
+        hour, asked = view.hour_of_day, quantity
+        if self._gate is not None:
+            price_milli, quantity, violations = self._gate.offers(
+                self.state, signal.tick, hour, price_milli, asked
+            )
+            self.acted = replace(self.acted, offer_violations=violations)
+            price = price_milli / MILLI_PER_UNIT
+        reserve = None
+        if responds and any(signal.reserve_w):
+            shape = self.kind.reserve(self.parameters, self.state, view, price, quantity)
+            if shape is not None and self._gate is not None:
+                shape = self._gate.reserve(self.state, signal.tick, hour, quantity, shape)
+            reserve = None if shape is None else to_offers(shape, view, self.agents)
+        row, slot = np.nonzero(quantity)
+        orders = Orders(
+            self._sides[slot], price_milli[row, slot], quantity[row, slot], self.agents[row]
+        )
+        return orders, Sent(price_milli, asked, quantity, reserve)
 
-    def _deliver(self, tick: int, accepted_w: Int, signal: Signal) -> Meters:
-        accepted = np.zeros_like(self._offered)
-        accepted[np.nonzero(self._offered)] = accepted_w
+    def _deliver(
+        self,
+        tick: int,
+        given: Awarded,
+        signal: Signal,
+        awards: Awards | None,
+        shadow: Awarded | None,
+    ) -> Meters:
+        first, hour = self.spec.roster.first, self.spec.clock.hour_of_day(tick)
+        accepted, sold, held = self.sent.accepted(given.accepted_w), given.reserve_w, None
+        if awards is not None and self.shadow is not None and shadow is not None:
+            # The passive schedule goes on as it would without the swarm; nothing else moves.
+            held = self._check(tick, awards, self.shadow, shadow)
+        elif awards is not None:
+            held = self._check(tick, awards, self.sent, given)
+            # Without a valid contract a device falls to rest: nothing of its orders counts.
+            accepted = np.where(held.permitted[:, None], accepted, 0)
+            if self.sent.reserve is not None:
+                sold = np.where(held.permitted[self.sent.reserve.agent - first], sold, 0)
+        violations = dispatches = None
+        if self._gate is not None:
+            accepted, violations = self._gate.dispatch(self.state, tick, hour, accepted)
+        if held is not None:
+            acting = np.flatnonzero(held.permitted)
+            power_w = (accepted * self._sides).sum(axis=1)[acting]
+            dispatches = Dispatches(tick, self.agents[acting], power_w)
+        self.acted = Acted(None, held, violations, dispatches)
+        actual = self.nature.values(tick)
+        self._forecaster.learn(actual)
         interval = Interval(
             tick=tick,
             tick_hours=self.spec.clock.tick_hours,
-            hour_of_day=self.spec.clock.hour_of_day(tick),
-            actual=self._series(tick),
+            hour_of_day=hour,
+            actual=actual,
             accepted_w=accepted,
-            offered_w=self._offered,
-            failed=self._hit("outage", tick) | self._hit("maintenance", tick),
+            offered_w=self.sent.asked_w,
+            failed=self.nature.hit("outage", tick) | self.nature.hit("maintenance", tick),
             carbon_price_per_tonne=signal.carbon_price_per_tonne,
             uniforms=self._uniforms("nature", tick),
             physical=self.spec.physical,
-            struck=self._struck(tick) if self.spec.physical else None,
-            load_jump=self._load_jump(tick) if self.spec.physical else None,
+            struck=self.nature.struck(tick) if self.spec.physical else None,
+            load_jump=self.nature.load_jump(tick) if self.spec.physical else None,
         )
         meters = self.kind.deliver(self.parameters, self.state, interval)
-        if self._responds:
-            return meters
-        nothing = np.zeros(len(self.agents), dtype=np.int64)
-        return replace(meters, up_w=nothing, down_w=nothing)
+        forecast_w, error_w = self._forecast_w
+        meters = replace(meters, forecast_w=forecast_w, forecast_error_w=error_w)
+        if not self._responds:
+            nothing = np.zeros(len(self.agents), dtype=np.int64)
+            meters = replace(meters, up_w=nothing, down_w=nothing)
+        if self.sent.reserve is not None and self.spec.physical:
+            meters = with_reserve(meters, self.sent.reserve, sold, first)
+        return meters
 
-    def _series(self, tick: int) -> dict[str, Float]:
-        """Value of each series for each agent at `tick`, events included, (n,) each."""
-        values = {
-            role: series[tick, self.spec.columns[role]] for role, series in self.spec.series.items()
-        }
-        for effect in self._active(tick):
-            role = {"load": "load", "sun": "availability"}.get(effect.type)
-            if role in values and (role == "load" or self.spec.roster.kind in ("solar", "home")):
-                values[role] = np.where(
-                    self._members(effect), values[role] * effect.factor, values[role]
-                )
-        return values
-
-    def _struck(self, tick: int) -> np.ndarray | None:
-        """bool (n,): an outage begins at `tick`; None: none does."""
-        if not any(e.type == "outage" and e.first == tick for e in self.spec.effects):
-            return None
-        struck: np.ndarray = self._hit("outage", tick) & ~self._hit("outage", tick - 1)
-        return struck
-
-    def _load_jump(self, tick: int) -> Float | None:
-        """Part of the load series that load steps beginning or ending at `tick` make, (n,)."""
-        steps = [e for e in self.spec.effects if e.type == "load"]
-        if "load" not in self.spec.series or tick == 0:
-            return None
-        if not any(tick in (e.first, e.stop) for e in steps):
-            return None
-        before, now = np.ones(len(self.agents)), np.ones(len(self.agents))
-        for effect in steps:
-            factor = np.where(self._members(effect), effect.factor, 1.0)
-            before *= factor if effect.first < tick <= effect.stop else 1.0
-            now *= factor if effect.first <= tick < effect.stop else 1.0
-        jump: Float = self.spec.series["load"][tick, self.spec.columns["load"]] * (now - before)
-        return jump
-
-    def _hit(self, type_: str, tick: int) -> np.ndarray:
-        """bool (n,): an event of this type hits the agent at `tick`."""
-        hit = np.zeros(len(self.agents), dtype=bool)
-        for effect in self._active(tick):
-            if effect.type == type_:
-                hit |= self._members(effect)
-        return hit
-
-    def _active(self, tick: int) -> list[Effect]:
-        return [effect for effect in self.spec.effects if effect.first <= tick < effect.stop]
-
-    def _members(self, effect: Effect) -> np.ndarray:
-        if effect.agents is None:
-            return np.ones(len(self.agents), dtype=bool)
-        return np.isin(self.agents, effect.agents)
+    def _check(self, tick: int, awards: Awards, sent: Sent, given: Awarded) -> Held:
+        """What came of the contracts for `tick` on what was sent."""
+        assert self.holder is not None
+        first = self.spec.roster.first
+        return self.holder.check(
+            tick,
+            awards,
+            (sent.accepted(given.accepted_w) * self._sides).sum(axis=1),
+            sent.sold(given.reserve_w, first),
+            sent.limits_w(self._sides, first),
+        )
 
     def _uniforms(self, stream: str, tick: int) -> Float:
         return uniforms(self.spec.seed, stream, tick, int(self.agents[0]), len(self.agents))
@@ -294,72 +349,6 @@ class Shard:
         return action
 
 
-class Host:
-    """The shards that live in one process; the plain class that a Ray actor wraps."""
-
-    def __init__(self, specs: Sequence[ShardSpec]) -> None:
-        self.shards = [Shard(spec) for spec in specs]
-        self._sent = [(0, 0)] * len(self.shards)
-        self._alerts: list[Alert] = []
-        self._lock = threading.Lock()
-
-    def alert(self, alert: Alert) -> Acknowledgement:
-        """Take an emergency call; it stands from the first step of its tick on.
-
-        May be called from another thread while a step runs.
-        """
-        with self._lock:
-            self._alerts.append(alert)
-        return Acknowledgement(alert.tick, sum(len(shard.agents) for shard in self.shards))
-
-    def step(self, signal: Signal, notice: Notice | None) -> StepReply:
-        """Step every shard; offers and meters are concatenated in shard order.
-
-        Raises:
-            RunError: where the signal says of the emergency what no alert has said.
-        """
-        self._check_emergency(signal)
-        replies = []
-        order_at = agent_at = reserve_at = 0
-        for index, shard in enumerate(self.shards):
-            (orders, offers), agents = self._sent[index], len(shard.agents)
-            accepted = received = reserve = NOTHING
-            response = None
-            if notice is not None:
-                accepted = notice.accepted_w[order_at : order_at + orders]
-                received = notice.received_micro[agent_at : agent_at + agents]
-                reserve = notice.reserve_w[reserve_at : reserve_at + offers]
-                response = _rows(notice.response, agent_at, agent_at + agents)
-            order_at, reserve_at = order_at + orders, reserve_at + offers
-            agent_at += agents
-            reply = shard.step(signal, accepted, received, reserve, response)
-            sold = 0 if reply.reserve is None else len(reply.reserve.agent)
-            self._sent[index] = len(reply.orders.side), sold
-            replies.append(reply)
-        meters = [reply.meters for reply in replies if reply.meters is not None]
-        reserves = [reply.reserve for reply in replies if reply.reserve is not None]
-        return StepReply(
-            signal.tick,
-            concatenate([reply.orders for reply in replies]),
-            concatenate(meters) if meters else None,
-            concatenate(reserves) if reserves else None,
-        )
-
-    def _check_emergency(self, signal: Signal) -> None:
-        with self._lock:
-            due = [alert for alert in self._alerts if alert.tick <= signal.tick]
-            # Sorting is stable: the last word for the latest tick stands.
-            due = sorted(due, key=lambda alert: alert.tick)[-1:]
-            later = [alert for alert in self._alerts if alert.tick > signal.tick]
-            self._alerts = due + later
-        active = bool(due) and due[0].active
-        if active != signal.emergency:
-            raise RunError(
-                f"tick {signal.tick}: the signal says emergency {signal.emergency}, the alerts of "
-                f"this host say {active}; an alert was lost"
-            )
-
-
 def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
     """The part of a shard's spec with its agents `start` to `stop - 1`, counted in the shard."""
     roster = spec.roster
@@ -376,19 +365,3 @@ def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
         used, columns[role] = np.unique(column[start:stop], return_inverse=True)
         series[role] = np.ascontiguousarray(spec.series[role][:, used])
     return replace(spec, roster=part, series=series, columns=columns)
-
-
-def _no_orders() -> Orders:
-    none = np.zeros(0, dtype=np.int64)
-    return Orders(none.astype(np.int8), none, none, none)
-
-
-def _rows(response: Response | None, start: int, stop: int) -> Response | None:
-    """The response of agents `start` to `stop - 1` of a host."""
-    if response is None:
-        return None
-    return Response(
-        response.activated_w[start:stop],
-        response.shed_w[start:stop],
-        response.held_back_w[start:stop],
-    )

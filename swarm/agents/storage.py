@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from swarm.agents import battery
+from swarm.agents.device import Device
 from swarm.agents.reserve import ReserveShape
 from swarm.agents.view import Interval, View
 from swarm.market.orders import BUY, SELL
 from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 ACTION = battery.ACTION
 SIDES = (BUY, SELL)
+USES = (Use.CHARGE, Use.DISCHARGE)
 FLEXIBLE = True
 
 
@@ -38,6 +41,11 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 def start(p: Parameters) -> battery.State:
     """State before the first tick."""
     return battery.start(p.battery)
+
+
+def device(p: Parameters, s: battery.State, hours: float, hour_of_day: float) -> Device:
+    """What rules need to know before the coming tick."""
+    return battery.device(p.battery, s, s.stored_mwh, hours)
 
 
 def heuristic(p: Parameters, s: battery.State, view: View) -> Float:

@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from swarm.agents.device import Device, no_device
 from swarm.agents.reserve import ReserveShape, by_direction, expected_price, split
 from swarm.agents.view import Interval, View, watts
 from swarm.market.orders import SELL
 from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
+from swarm.trust.rules import Use
 
 ACTION = ("offer_price_per_mwh",)
 SIDES = (SELL,)
+USES = (Use.GENERATION,)
 FLEXIBLE = False
 
 
@@ -32,7 +35,9 @@ class Parameters:
 
 @dataclass
 class State:
-    """Nothing carries over from tick to tick."""
+    """n plants: output in the last interval, watts, int64 (n,)."""
+
+    output_w: Int
 
 
 def build(roster: Roster) -> Parameters:
@@ -46,8 +51,16 @@ def series(roster: Roster) -> dict[str, tuple[str, ...]]:
 
 
 def start(p: Parameters) -> State:
-    """State before the first tick."""
-    return State()
+    """State before the first tick: standing."""
+    return State(np.zeros(len(p.capacity_mw), dtype=np.int64))
+
+
+def device(p: Parameters, s: State, hours: float, hour_of_day: float) -> Device:
+    """What rules need to know before the coming tick: the output and no emissions."""
+    known = no_device(len(p.capacity_mw))
+    known["previous_w"] = s.output_w.astype(np.float64)
+    known["emissions_g_per_mwh"] = known["emitted_g"] = np.zeros(len(p.capacity_mw))
+    return Device(**known)
 
 
 def heuristic(p: Parameters, s: State, view: View) -> Float:
@@ -92,7 +105,7 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     blowing = watts(p.capacity_mw * np.clip(interval.actual["availability"], 0.0, 1.0))
     available = np.where(interval.failed, 0, blowing)
     meters["delivered_w"] = run(available, interval.accepted_w[:, 0], interval.offered_w[:, 0])
-    meters["generation_w"] = meters["delivered_w"]
+    meters["generation_w"] = s.output_w = meters["delivered_w"]
     meters["available_w"] = available
     meters["curtailed_w"] = available - meters["delivered_w"]
     if interval.physical:
@@ -106,7 +119,9 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
 def respond(
     p: Parameters, s: State, response: Response, hours: float, carbon: float
 ) -> tuple[Int, Int]:
-    """Weather costs nothing and is not stored: no cost and no emissions, (n,) each."""
+    """The last output was what really flowed; weather has no cost and no emissions, (n,) each."""
+    change = response.activated_w + response.shed_w - response.held_back_w
+    s.output_w = np.maximum(s.output_w + change, 0)
     nothing = np.zeros(len(p.capacity_mw), dtype=np.int64)
     return nothing, nothing
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,11 +15,47 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 if TYPE_CHECKING:
     from swarm.grid.balance import Operated
-    from swarm.market.auctioneer import Cleared
+    from swarm.market.record import Cleared
     from swarm.scenario.schema import Scenario
 
 PLAIN_SECONDS = 5.0
 """Least time between two plain lines."""
+
+
+def error_console() -> Console:
+    """The console on stderr. Honours NO_COLOR; only a terminal ever gets control codes."""
+    return Console(
+        stderr=True,
+        no_color="NO_COLOR" in os.environ or None,
+        force_terminal=sys.stderr.isatty(),
+    )
+
+
+def price_words(price_milli: int | None, currency: str) -> str:
+    """A clearing price; None: no trade."""
+    return "no trade" if price_milli is None else f"{price_milli / 1000:,.2f} {currency}/MWh"
+
+
+class Lines:
+    """Plain lines on a console, not too many of them."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._clock = console, clock
+        self._said = float("-inf")
+
+    def due(self) -> bool:
+        """The last line that may set the pace is long enough ago."""
+        return self._clock() - self._said >= PLAIN_SECONDS
+
+    def say(self, line: str, *, now: bool) -> None:
+        """A plain line, unless one was printed just before and this one can wait."""
+        if now or self.due():
+            self._said = self._clock()
+            self.print(line)
+
+    def print(self, line: str) -> None:
+        """A plain line that does not put off others."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class RunProgress:
@@ -26,7 +63,8 @@ class RunProgress:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._console = Console(stderr=True, no_color="NO_COLOR" in os.environ or None)
+        self._console = error_console()
+        self._lines = Lines(self._console)
         self._live = self._console.is_terminal and not quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -42,7 +80,7 @@ class RunProgress:
         self._phase = ""
         self._scenario: Scenario | None = None
         self._unserved_w = 0
-        self._said = self._ticking_since = 0.0
+        self._ticking_since = 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -59,12 +97,12 @@ class RunProgress:
     def note(self, text: str) -> None:
         """One line the user should know."""
         if not self._quiet:
-            self._console.print(f"note: {text}", markup=False, highlight=False, soft_wrap=True)
+            self._lines.print(f"note: {text}")
 
-    def begin(self, scenario: Scenario, agents: int) -> None:
-        """The run is valid and about to start."""
+    def begin(self, scenario: Scenario, names: Sequence[str]) -> None:
+        """The run is valid and about to start; `names` are of all agents, in global order."""
         self._scenario = scenario
-        self._say(f"{scenario.name}: {agents} agents, {scenario.ticks} ticks", now=True)
+        self._say(f"{scenario.name}: {len(names)} agents, {scenario.ticks} ticks", now=True)
 
     def starting(self, ready: int, actors: int) -> None:
         """Ray actors come up."""
@@ -84,8 +122,7 @@ class RunProgress:
         passed = now - self._ticking_since
         minutes = cleared.tick * self._scenario.tick_minutes
         clock = self._scenario.start + timedelta(minutes=minutes)
-        price = math.nan if cleared.price_milli is None else cleared.price_milli / 1000
-        shown = "no trade" if math.isnan(price) else f"{price:,.2f} {self._scenario.currency}/MWh"
+        shown = price_words(cleared.price_milli, self._scenario.currency)
         rate = f"{cleared.tick / passed:,.1f} ticks/s" if cleared.tick and passed > 0 else ""
         detail = (
             f"{clock:%Y-%m-%d %H:%M}  {shown}  {cleared.volume_w / 1e6:,.3f} MW  "
@@ -106,9 +143,5 @@ class RunProgress:
         self._phase = phase
 
     def _say(self, line: str, *, now: bool) -> None:
-        """A plain line, unless one was printed just before and this one can wait."""
-        moment = time.monotonic()
-        if self._quiet or (not now and moment - self._said < PLAIN_SECONDS):
-            return
-        self._said = moment
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if not self._quiet:
+            self._lines.say(line, now=now)

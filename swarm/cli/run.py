@@ -62,6 +62,12 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Folder that gets the run's folder.",
 )
+@click.option("--watch", is_flag=True, help="Show a live dashboard of the run.")
+@click.option(
+    "--shadow",
+    is_flag=True,
+    help="Decide everything and move nothing; the same as --set trust.shadow=true.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def command(
@@ -77,6 +83,8 @@ def command(
     policy: str,
     sets: tuple[str, ...],
     out: Path,
+    watch: bool,
+    shadow: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -86,13 +94,19 @@ def command(
     swarm run --scenario price_spike
     swarm run --scenario price_spike --agents 500 --seed 3 --set market.price_cap=20000
     """
+    if watch and quiet:
+        raise click.UsageError("--watch shows the run and --quiet shows nothing: give one of them")
     from swarm.cli.progress import RunProgress
+    from swarm.cli.watch import Watch
     from swarm.runtime.session import run
 
     if ":" in policy and "" not in sys.path:
         # A policy of the user's own is found where they stand, as with python -m.
         sys.path.insert(0, str(Path.cwd()))
-    with RunProgress(quiet=quiet) as progress:
+    if shadow:
+        sets = (*sets, "trust.shadow=true")
+    progress: Watch | RunProgress = Watch() if watch else RunProgress(quiet=quiet)
+    with progress:
         done = run(
             scenario,
             ticks=ticks,

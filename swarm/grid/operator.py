@@ -23,10 +23,11 @@ from swarm.grid.forecast import PriceForecast
 from swarm.grid.outlook import Outlook
 from swarm.grid.physics import Happened, Physics, PhysicsSpec
 from swarm.grid.policy import POLICIES, levels, observe
-from swarm.market.auctioneer import Cleared
 from swarm.market.outside import Connection
+from swarm.market.record import Cleared
 from swarm.messages import (
     FORECAST_HOURS,
+    NO_FORECAST,
     NO_RESERVE,
     Alert,
     Drawn,
@@ -82,6 +83,8 @@ class Operator:
         self._prices: list[float] = []
         self._short_w: list[int] = []
         self._asked_w = NO_RESERVE
+        self._forecast_w: tuple[int, ...] = NO_FORECAST
+        self._forecast_error_w: tuple[int, ...] = NO_FORECAST
         self._gain = 1.0
         self._alerted = False
         self._physics = None if spec.physics is None else Physics(spec.physics)
@@ -113,6 +116,9 @@ class Operator:
         if last is not None:
             self._prices.append(nan if last.price_milli is None else last.price_milli / 1000)
             del self._prices[: -self._ticks_a_day]
+        if replies:
+            self._forecast_w = _sums([reply.forecast_w for reply in replies])
+            self._forecast_error_w = _sums([reply.forecast_error_w for reply in replies])
         asked, connected = self._asked_w, self._trades(tick)
         if not 0 < tick <= self.spec.ticks:
             operated = self._next(tick, last, None, None)
@@ -216,6 +222,8 @@ class Operator:
             price_cap=cap,
             carbon_price_per_tonne=carbon,
             accepting=tick < spec.ticks,
+            forecast_w=self._forecast_w,
+            forecast_error_w=self._forecast_error_w,
         )
 
     def _short_mw(self) -> float:
@@ -239,6 +247,11 @@ class Operator:
             if len(known):
                 hourly[hour] = known.mean()
         return hourly
+
+
+def _sums(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Sum of each column: integers, so the packing cannot matter."""
+    return tuple(sum(column) for column in zip(*rows, strict=True))
 
 
 def _told(operated: Operated, tick: int, happened: Happened) -> Operated:

@@ -9,7 +9,7 @@ import numpy as np
 from swarm.grid.balance import Balance
 from swarm.grid.forecast import PriceForecast, at_hour
 from swarm.grid.policy import FORECAST, HISTORY, PRICE_FORECAST, OperatorView
-from swarm.market.auctioneer import Cleared
+from swarm.market.record import Cleared
 from swarm.messages import NO_RESERVE, RESERVE_PRODUCTS, Meters, Signal
 from swarm.rng import uniforms
 

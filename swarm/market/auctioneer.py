@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import msgspec
 import numpy as np
 
-from swarm.market.clearing import MECHANISMS, Clearing
-from swarm.market.orders import SELL, Float, Int, OrderBook, to_milli
-from swarm.market.outside import Connection
-from swarm.market.reserve import NO_PRICES, ReserveContracts, buy_reserve, without_reserve
+from swarm.market.auction import Contracted, MarketSpec, auction, negotiated
+from swarm.market.awards import Notary, audit_of, unpermitted
+from swarm.market.curves import Quantities
+from swarm.market.negotiation import Answer
+from swarm.market.orders import SELL, Int, to_milli
+from swarm.market.record import Agreed, Cleared, TickRecord
+from swarm.market.reserve import NO_PRICES, ReserveContracts, buy_reserve
 from swarm.market.settlement import (
     fine_missing,
     settle_availability,
@@ -20,137 +23,27 @@ from swarm.market.settlement import (
     settle_response,
 )
 from swarm.messages import (
+    NO_CODES,
     NO_RESERVE,
     NOTHING,
-    ORDER_COLUMNS,
     RESERVE_PRODUCTS,
+    Awarded,
+    Codes,
     Drawn,
     Meters,
     Notice,
+    Offers,
     Orders,
     Response,
     StepReply,
+    Traded,
     concatenate,
     in_global_order,
 )
+from swarm.trust.exchange import Report, joined
+from swarm.trust.holder import no_reserve
 
-
-@dataclass(frozen=True)
-class MarketSpec:
-    """All a market is made from.
-
-    Attributes:
-        mechanism: a name in `MECHANISMS`.
-        vertical_step: see `clear`.
-        price_floor: per MWh.
-        price_cap: float64 (ticks,), per MWh.
-        penalty_per_mwh: of energy that deviates from its contract.
-        tick_minutes: length of a tick.
-        outside: the connection outside.
-        host_agents: global agent indices of each host, in the order of its meters.
-        keep_orders: put every order into the record.
-        reserve_price_cap_per_mw_h: most the operator pays for reserve, per MW and hour.
-        reserve_penalty_factor: times the price of reserve: the fine for what was sold and not held.
-    """
-
-    mechanism: str
-    vertical_step: str
-    price_floor: float
-    price_cap: Float
-    penalty_per_mwh: float
-    tick_minutes: int
-    outside: Connection
-    host_agents: tuple[Int, ...]
-    keep_orders: bool
-    reserve_price_cap_per_mw_h: float = 0.0
-    reserve_penalty_factor: float = 0.0
-
-
-class TickRecord(msgspec.Struct, array_like=True, frozen=True):
-    """What one settled tick gave. Rows of agents are in global agent order."""
-
-    tick: int
-    price_milli: int | None
-    status: str
-    volume_w: int
-    welfare_per_h: float
-    supply_offered_w: int
-    demand_bid_w: int
-    orders: int
-    outside_price_milli: int | None
-    imported_w: int
-    """Contracted with the connection outside, net; exports negative."""
-    imbalance_price_milli: int
-    operator_micro: int
-    rounding_micro: int
-    outside_micro: int
-    contract_w: np.ndarray
-    """int64 (n,), contracted net injection."""
-    received_micro: np.ndarray
-    """int64 (n,), paid out to the agent (negative: paid by it), imbalance and reserve included."""
-    meters: Meters
-    book: Orders | None
-    """Every order, less what reserve took of it, and in `accepted_w` what was accepted of it; the
-    last account is outside."""
-    accepted_w: np.ndarray
-    losses_w: int = 0
-    """Lost on the feeder."""
-    reserve_asked_w: tuple[int, ...] = NO_RESERVE
-    """By product of `RESERVE_PRODUCTS`, as the next two."""
-    reserve_bought_w: tuple[int, ...] = NO_RESERVE
-    reserve_price_milli: tuple[int | None, ...] = NO_PRICES
-    """Per MW and hour; None where nothing was bought."""
-    availability_micro: int = 0
-    """Paid to the agents for reserve held."""
-    activation_micro: int = 0
-    """Paid to the agents, net, for what the operator drew from them."""
-    reserve_penalty_micro: int = 0
-    """Paid by the agents for reserve sold and not held."""
-    response: Response | None = None
-    """What the operator drew from each agent; None: nothing."""
-    reserve_received_micro: np.ndarray = NOTHING
-    """int64 (n,), availability and activation less fines, part of `received_micro`; empty where no
-    reserve was offered and nothing was drawn."""
-
-
-class Cleared(msgspec.Struct, array_like=True, frozen=True):
-    """What the market says of the tick it just cleared."""
-
-    tick: int
-    price_milli: int | None
-    volume_w: int
-    imported_w: int = 0
-    """Contracted with the connection outside, net; exports negative."""
-    reserve_asked_w: tuple[int, ...] = NO_RESERVE
-    """By product of `RESERVE_PRODUCTS`, as the next two."""
-    reserve_bought_w: tuple[int, ...] = NO_RESERVE
-    reserve_price_milli: tuple[int | None, ...] = NO_PRICES
-
-
-@dataclass(frozen=True)
-class _Contracts:
-    """What is contracted for one tick and not settled yet; `order` is of the book, host by host."""
-
-    order: Int
-    book: OrderBook
-    clearing: Clearing
-    asked_w: tuple[int, ...]
-    reserve: ReserveContracts | None
-    connected: bool
-
-    def told(self, tick: int, outside: int) -> Cleared:
-        """What everybody is told; `outside` is the account of the connection outside."""
-        clearing, book, reserve = self.clearing, self.book, self.reserve
-        traded = book.agent == outside
-        return Cleared(
-            tick=tick,
-            price_milli=clearing.price,
-            volume_w=clearing.volume,
-            imported_w=int((clearing.accepted[traded] * book.side[traded]).sum()),
-            reserve_asked_w=self.asked_w,
-            reserve_bought_w=NO_RESERVE if reserve is None else reserve.total_w(),
-            reserve_price_milli=NO_PRICES if reserve is None else reserve.price_milli,
-        )
+Column = TypeVar("Column", Int, Codes)
 
 
 @dataclass(frozen=True)
@@ -168,13 +61,19 @@ class Market:
 
     def __init__(self, spec: MarketSpec) -> None:
         self.spec = spec
-        self.agents = sum(len(index) for index in spec.host_agents)
+        self.agents = spec.agents
         self.balances_micro = np.zeros(self.agents + 1, dtype=np.int64)
         """Ledger of every agent, the connection outside last."""
         self.operator_micro = 0
         self.rounding_micro = 0
-        self._open: _Contracts | None = None
+        self._open: Contracted | None = None
+        self._shadow: Contracted | None = None
         self._last_price = 0
+        self._before_w = np.zeros(self.agents, dtype=np.int64)
+        self._notary: Notary | None = None
+        if spec.signing is not None:
+            self._notary = Notary(spec.signing, spec.host_agents, spec.signers)
+        self._taken: tuple[int, list[StepReply], list[Report]] = (-1, [], [])
         penalty = np.full(self.agents + 1, int(to_milli(spec.penalty_per_mwh)))
         # The connection outside balances; it is not fined for it.
         penalty[-1] = 0
@@ -182,8 +81,18 @@ class Market:
         self._reserve_cap = int(to_milli(spec.reserve_price_cap_per_mw_h))
         self._reserve_factor = int(to_milli(spec.reserve_penalty_factor))
 
+    def buy_reserve(self, tick: int, replies: Sequence[StepReply], drawn: Drawn) -> tuple[Int, ...]:
+        """Reserve for `tick`, before prices are called: what was bought of each host's offers."""
+        replies, _ = self._accepted(tick, replies)
+        return _by_host(self._buy_reserve(replies, drawn), replies)
+
     def clear(
-        self, tick: int, replies: Sequence[StepReply], drawn: Drawn
+        self,
+        tick: int,
+        replies: Sequence[StepReply],
+        drawn: Drawn,
+        agreed: Agreed | None = None,
+        answers: Sequence[Answer] = (),
     ) -> tuple[Cleared, TickRecord | None, tuple[Notice, ...]]:
         """Settle `tick - 1` on its meters, then buy reserve and clear the offers for `tick`.
 
@@ -191,6 +100,8 @@ class Market:
             tick: the tick being cleared.
             replies: answers of all hosts to the step of `tick`.
             drawn: what the operator says as `tick` is cleared.
+            agreed: how the negotiation for `tick` ended; None: there was none.
+            answers: of all hosts to its final price.
 
         Returns:
             The clearing, the record of `tick - 1` (None at the first), and a notice per host.
@@ -200,60 +111,124 @@ class Market:
         """
         if drawn.tick != tick:
             raise ValueError(f"drawn.tick = {drawn.tick}, expected {tick}")
-        record = None if self._open is None else self._settle(self._open, tick - 1, replies, drawn)
-        self._open = None
-        cleared, accepted, bought = Cleared(tick, None, 0), NOTHING, NOTHING
+        replies, reports = self._accepted(tick, replies)
+        record = None
+        if self._open is not None:
+            record = self._settle(self._open, tick - 1, replies, reports, drawn)
+        self._open = self._shadow = None
+        cleared, offered = Cleared(tick, None, 0), [reply.orders for reply in replies]
+        shadows = [reply.shadow for reply in replies if reply.shadow is not None]
         if tick < len(self.spec.price_cap):
-            found = self._open = self._auction(tick, replies, drawn)
+            reserve = self._buy_reserve(replies, drawn)
+            if agreed is not None:
+                found = negotiated(
+                    self._heard(tick, agreed, answers, drawn), agreed, reserve, drawn
+                )
+            else:
+                found = auction(self.spec, tick, offered, reserve, drawn)
+            if shadows:
+                self._shadow = self._sealed(tick, self._plan(tick, shadows, drawn), reports)
+            else:
+                found = self._sealed(tick, found, reports)
+            self._open = found
             cleared = found.told(tick, self.agents)
-            accepted = np.empty_like(found.clearing.accepted)
-            accepted[found.order] = found.clearing.accepted
-            bought = NOTHING if found.reserve is None else found.reserve.bought_w
-        notices, at, reserve_at = [], 0, 0
-        for reply, agents in zip(replies, self.spec.host_agents, strict=True):
-            sent = len(reply.orders.side)
-            reserves = 0 if reply.reserve is None else len(reply.reserve.agent)
+        if record is not None:
+            cleared = record.told(cleared)
+        return cleared, record, self._notices(tick, replies, record, drawn)
+
+    def _accepted(
+        self, tick: int, replies: Sequence[StepReply]
+    ) -> tuple[list[StepReply], list[Report]]:
+        """The replies as far as their signatures hold, and their reports; checked once a tick."""
+        if self._notary is None:
+            return list(replies), []
+        if self._taken[0] != tick:
+            self._taken = (tick, *self._notary.accept(tick, replies))
+        return self._taken[1:]
+
+    def _heard(
+        self, tick: int, agreed: Agreed, answers: Sequence[Answer], drawn: Drawn
+    ) -> list[Quantities]:
+        """What agents and the connection outside answered to the final price."""
+        if self._notary is not None:
+            heard = self._notary.heard(answers)
+        else:
+            heard = [each.quantities for each in answers if each.quantities is not None]
+        outside = self.spec.outside_curves(tick, drawn.connected)
+        return [*heard, outside.quantities(agreed.price_milli)]
+
+    def _notices(
+        self,
+        tick: int,
+        replies: Sequence[StepReply],
+        record: TickRecord | None,
+        drawn: Drawn,
+    ) -> tuple[Notice, ...]:
+        """What each host is told."""
+        sent = [len(reply.orders.side) for reply in replies]
+        found, shadow = self._open, self._shadow
+        accepted, outcome = [NOTHING] * len(replies), [NO_CODES] * len(replies)
+        bought, planned = [NOTHING] * len(replies), accepted
+        if found is not None:
+            bought = list(_by_host(found.reserve, replies))
+            if found.agreement is None:
+                accepted = _unsorted(found.order, found.clearing.accepted, sent)
+                outcome = _unsorted(found.order, found.outcome, sent)
+        if shadow is not None:
+            offers = [reply.shadow for reply in replies if reply.shadow is not None]
+            rows = [len(each.orders.side) for each in offers]
+            planned = _unsorted(shadow.order, shadow.clearing.accepted, rows)
+            held = _by_host(shadow.reserve, offers)
+        signed = found if shadow is None else shadow
+        notices = []
+        for host, agents in enumerate(self.spec.host_agents):
+            sealed = None if signed is None else signed.sealed
             notices.append(
                 Notice(
                     tick,
-                    accepted[at : at + sent],
+                    accepted[host],
                     NOTHING if record is None else record.received_micro[agents],
-                    bought[reserve_at : reserve_at + reserves],
+                    bought[host],
                     _rows(drawn.response, agents),
+                    outcome[host],
+                    b"" if sealed is None else sealed.for_host(agents),
+                    None if shadow is None else Awarded(planned[host], held[host]),
+                    _traded(found, agents),
                 )
             )
-            at, reserve_at = at + sent, reserve_at + reserves
-        return cleared, record, tuple(notices)
+        return tuple(notices)
 
-    def _auction(self, tick: int, replies: Sequence[StepReply], drawn: Drawn) -> _Contracts:
-        """Buy reserve, put all orders in global agent order and clear what reserve leaves."""
-        floor = int(to_milli(self.spec.price_floor))
-        orders = [reply.orders for reply in replies]
-        if drawn.connected:
-            orders.append(self.spec.outside.orders(tick, self.agents, floor))
-        columns = [
-            np.concatenate([getattr(part, name) for part in orders]) for name in ORDER_COLUMNS
-        ]
-        # Whatever the packing; an agent's own orders keep the order it sent them in.
-        order = np.argsort(columns[-1], kind="stable")
-        book = OrderBook(*(column[order] for column in columns))
+    def _buy_reserve(
+        self, replies: Sequence[StepReply] | Sequence[Offers], drawn: Drawn
+    ) -> ReserveContracts | None:
         offers = [reply.reserve for reply in replies if reply.reserve is not None]
-        reserve = None
-        if offers:
-            reserve = buy_reserve(
-                concatenate(offers), drawn.reserve_w, self._reserve_cap, self.agents
-            )
-            book = without_reserve(book, reserve)
-        clearing = MECHANISMS[self.spec.mechanism](
-            book,
-            price_floor=floor,
-            price_cap=int(to_milli(self.spec.price_cap[tick])),
-            vertical_step=self.spec.vertical_step,
+        if not offers:
+            return None
+        return buy_reserve(concatenate(offers), drawn.reserve_w, self._reserve_cap, self.agents)
+
+    def _plan(self, tick: int, shadows: Sequence[Offers], drawn: Drawn) -> Contracted:
+        """What the swarm's offers would have got in shadow mode."""
+        reserve = self._buy_reserve(shadows, drawn)
+        return auction(self.spec, tick, [offers.orders for offers in shadows], reserve, drawn)
+
+    def _sealed(self, tick: int, found: Contracted, reports: Sequence[Report]) -> Contracted:
+        """The contracts, signed where the run signs."""
+        if self._notary is None:
+            return found
+        sold = no_reserve(self.agents) if found.reserve is None else found.reserve.sold_w
+        return replace(
+            found,
+            sealed=self._notary.seal(tick, found.book, found.clearing, sold),
+            violations=joined([report.offer_violations for report in reports]),
         )
-        return _Contracts(order, book, clearing, drawn.reserve_w, reserve, drawn.connected)
 
     def _settle(
-        self, found: _Contracts, tick: int, replies: Sequence[StepReply], drawn: Drawn
+        self,
+        found: Contracted,
+        tick: int,
+        replies: Sequence[StepReply],
+        reports: Sequence[Report],
+        drawn: Drawn,
     ) -> TickRecord:
         book, clearing, minutes = found.book, found.clearing, self.spec.tick_minutes
         meters = in_global_order(
@@ -275,6 +250,13 @@ class Market:
         self.balances_micro += received
         self.operator_micro += operator
         self.rounding_micro += energy.rounding
+        audit = moved = None
+        signed = found if self._shadow is None else self._shadow
+        if signed.sealed is not None:
+            audit = audit_of(signed.sealed, signed.violations, reports)
+            if signed is found:
+                moved = unpermitted(audit, meters, self._before_w, self.spec.own_sun)
+        self._before_w = meters.generation_w
         supply = book.side == SELL
         outside, kept = self.spec.outside, self.spec.keep_orders
         return TickRecord(
@@ -282,7 +264,8 @@ class Market:
             price_milli=clearing.price,
             status=clearing.status,
             volume_w=clearing.volume,
-            welfare_per_h=clearing.welfare_usd_per_h,
+            # Limit prices stay with the agents where they negotiate.
+            welfare_per_h=clearing.welfare_usd_per_h if found.agreement is None else np.nan,
             supply_offered_w=int(book.quantity[supply].sum()),
             demand_bid_w=int(book.quantity[~supply].sum()),
             orders=len(book),
@@ -308,6 +291,9 @@ class Market:
             reserve_penalty_micro=reserve.penalty,
             response=drawn.response,
             reserve_received_micro=reserve.received,
+            audit=audit,
+            unpermitted=moved or 0,
+            agreed=found.agreed,
         )
 
     def _settle_reserve(
@@ -345,7 +331,7 @@ class Market:
         outside = self.spec.outside
         return bool(outside.import_limit_w or outside.export_limit_w)
 
-    def _imbalance_price(self, tick: int, found: _Contracts) -> int:
+    def _imbalance_price(self, tick: int, found: Contracted) -> int:
         """Clearing price; without trade the outside price, without connection the last price."""
         if found.clearing.price is not None:
             self._last_price = found.clearing.price
@@ -360,4 +346,35 @@ def _rows(response: Response | None, agents: Int) -> Response | None:
         return None
     return Response(
         response.activated_w[agents], response.shed_w[agents], response.held_back_w[agents]
+    )
+
+
+def _by_host(
+    contracts: ReserveContracts | None, replies: Sequence[StepReply] | Sequence[Offers]
+) -> tuple[Int, ...]:
+    """What was bought of the reserve offers of each host, in the order sent."""
+    rows = [0 if reply.reserve is None else len(reply.reserve.agent) for reply in replies]
+    bought = NOTHING if contracts is None else contracts.bought_w
+    return tuple(np.split(bought, np.cumsum(rows)[:-1]))
+
+
+def _unsorted(order: Int, values: Column, rows: Sequence[int]) -> list[Column]:
+    """Values of a sorted book in the order in which each host sent its rows."""
+    sent = np.empty_like(values)
+    sent[order] = values
+    return np.split(sent, np.cumsum(rows))[:-1]
+
+
+def _traded(found: Contracted | None, agents: Int) -> Traded | None:
+    """What was agreed for a host's agents; None: there was no negotiation."""
+    if found is None or found.agreement is None:
+        return None
+    awards = found.agreement.awards
+    rows = np.isin(awards.agent, agents)
+    price = found.clearing.price
+    return Traded(
+        0 if price is None else price,
+        awards.agent[rows],
+        awards.supply_w[rows],
+        awards.demand_w[rows],
     )

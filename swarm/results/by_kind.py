@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import FLOAT_METERS, METER_COLUMNS, RESERVE_PRODUCTS, Float, Int
 from swarm.scenario.roster import Roster
 
@@ -17,7 +17,9 @@ UNWRITTEN_METERS = ("up_w", "down_w", "sudden_w", *HELD_FIELDS)
 """Meters that only operator and market need; what was held of reserve is written with a grid."""
 WRITTEN_METERS = tuple(name for name in METER_COLUMNS if name not in UNWRITTEN_METERS)
 SUMMED_METERS = tuple(
-    name for name in WRITTEN_METERS if name not in (*FLOAT_METERS, "marginal_cost_milli")
+    name
+    for name in WRITTEN_METERS
+    if name not in (*FLOAT_METERS, "marginal_cost_milli", "forecast_w", "forecast_error_w")
 )
 POSITIVE_PARTS = ("discharge_w", "charge_w", "reduced_w")
 """What agents of a kind discharge, charge and put off; it does not cancel between them."""

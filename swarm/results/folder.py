@@ -31,7 +31,7 @@ def new_run_folder(out: Path, scenario_name: str, seed: int, resolved: str, now:
     Raises:
         UsageError: where the folder cannot be made or written.
     """
-    code = hashlib.sha256(f"{_version()}\n{resolved}".encode()).hexdigest()[:8]
+    code = hashlib.sha256(f"{version()}\n{resolved}".encode()).hexdigest()[:8]
     name = f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{scenario_name}-s{seed}-{code}"
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def new_run_folder(out: Path, scenario_name: str, seed: int, resolved: str, now:
     return folder
 
 
-def _version() -> str:
+def version() -> str:
     """Version of the installed package; a source checkout has a commit instead (manifest)."""
     try:
         return importlib.metadata.version("grid-swarm")

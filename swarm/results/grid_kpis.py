@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from swarm.grid.balance import Balance, Operated, Voltages
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.scenario.schema import Scenario
 
 GRID_DEFINITIONS: dict[str, str] = {

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from swarm.grid.balance import Operated
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.results.by_kind import FLOAT_COLUMNS, INT_COLUMNS, KindSums
 from swarm.results.grid_kpis import GRID_DEFINITIONS, GridTotals
+from swarm.results.trust_kpis import TRUST_DEFINITIONS, TrustTotals
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 
@@ -69,6 +70,7 @@ DEFINITIONS: dict[str, str] = {
     "energy stored at the end, and what the operator drew: activated (net, up positive), shed, "
     "held back.",
     **GRID_DEFINITIONS,
+    **TRUST_DEFINITIONS,
     "herfindahl_index": "Sum of squared market shares in percent, 0 to 10,000, of the energy sold: "
     "net contracts to inject, each agent and the connection outside a supplier of its own; null "
     "where nothing was sold (U.S. DoJ and FTC, Merger Guidelines, 2023, section 2.1).",
@@ -103,6 +105,7 @@ class Totals:
         self.agents = sum(len(roster) for roster in rosters)
         self.ticks = 0
         self.grid = GridTotals(scenario)
+        self.trust = TrustTotals(scenario)
         self.sums: Counter[str] = Counter()
         """Python ints: `_RECORD_SUMS`, `_BALANCE_SUMS` and what `add` names."""
         self.prices_milli: tuple[int, int] | None = None
@@ -129,6 +132,7 @@ class Totals:
         assert balance is not None
         self.ticks += 1
         self.grid.add(record, operated)
+        self.trust.add(record)
         for name in _RECORD_SUMS:
             self.sums[name] += getattr(record, name)
         for name in _BALANCE_SUMS:
@@ -242,6 +246,7 @@ def metrics(totals: Totals, scenario: Scenario, rosters: Sequence[Roster]) -> di
             for index, kind in enumerate(kinds)
         },
         **totals.grid.metrics(),
+        **totals.trust.metrics(),
         "herfindahl_index": herfindahl_index(totals.sold_w.tolist()),
         "price_cost_markup": _ratio(totals.markup_weighted, sums["markup_volume_w"]),
     }

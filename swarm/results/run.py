@@ -38,6 +38,7 @@ class Run:
         timings: wall-clock figures; empty where it did not finish.
         digest: one SHA-256 over its tables.
         parts: bytes of the tables where there is no folder.
+        audit_log: bytes of the audit log where there is no folder and something was signed.
         baseline: the run it is compared with, where the scenario has a baseline and it was run
             just now; `manifest["baseline"]` names its folder.
     """
@@ -48,6 +49,7 @@ class Run:
     timings: dict[str, Any]
     digest: str
     parts: Mapping[str, bytes] | None = field(default=None, repr=False)
+    audit_log: bytes | None = field(default=None, repr=False)
     baseline: Run | None = field(default=None, repr=False)
 
     def table(self, name: str) -> pa.Table:
@@ -117,10 +119,12 @@ def finished_run(
     manifest: dict[str, Any],
     timings: dict[str, Any],
     results: Results,
+    audit_log: bytes | None = None,
     baseline: Run | None = None,
 ) -> Run:
     """The run that just ended; its results are as `read_run(folder)` would give them."""
-    return Run(folder, manifest, results.metrics, timings, results.digest, results.parts, baseline)
+    metrics, digest, parts = results.metrics, results.digest, results.parts
+    return Run(folder, manifest, metrics, timings, digest, parts, audit_log, baseline)
 
 
 def read_run(run_dir: str | Path, *, unfinished: bool = False) -> Run:

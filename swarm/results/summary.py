@@ -44,6 +44,7 @@ def summary_rows(metrics: Mapping[str, Any], timings: Mapping[str, Any]) -> list
     if "ev" in m["agents_by_kind"]:
         rows.append(("vehicles lacked", _with("MWh", m["missed_ev_mwh"])))
     rows += grid_rows(m)
+    rows += trust_rows(m, timings)
     for kind, profit in sorted(m["profit_by_kind"].items()):
         rows.append((f"profit, {kind}", _with(currency, profit)))
     rows.append(("Herfindahl index", _number(m["herfindahl_index"])))
@@ -93,6 +94,30 @@ def grid_rows(m: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
         if m["feeder_failures"]:
             rows.append(("feeder unsolved", f"{m['feeder_failures']:,} ticks"))
+    return rows
+
+
+def trust_rows(m: Mapping[str, Any], timings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Label and value of the figures of negotiation, contracts and policies; maybe none."""
+    rows = []
+    if m.get("negotiation_rounds") is not None:
+        rows.append(("consensus", f"{_percent(m['consensus_share'])} of ticks"))
+        rows.append(("rounds to agree", f"{m['negotiation_rounds']:.1f} a tick"))
+        wall = timings.get("negotiation")
+        if wall:
+            speed = f"{wall['answers_per_second']:,.0f} answers/s"
+            rows.append(("negotiated", f"{speed}, {wall['p50_ms']:,.2f} ms a round"))
+    if m.get("contracts") is not None:
+        rows.append(("contracts", f"{m['contracts']:,} signed, {m['dispatches']:,} dispatched"))
+        rows.append(("unpermitted", f"{m['unpermitted_dispatches']:,} dispatches"))
+        refused = m["refusals_by_reason"].items()
+        if refused:
+            found = ", ".join(f"{n:,} {reason.replace('_', ' ')}" for reason, n in refused)
+            rows.append(("refused", found))
+        broken = m["violations_by_rule"].items()
+        if broken:
+            found = ", ".join(f"{n:,} {rule}" for rule, n in broken)
+            rows.append(("beyond a policy", found))
     return rows
 
 

@@ -35,7 +35,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from swarm.grid.balance import Balance, Event, Trace, Voltages
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import FLOAT_METERS, RESERVE_PRODUCTS
 from swarm.results.by_kind import (
     FLOAT_COLUMNS,
@@ -85,8 +85,11 @@ RESERVE_FIELDS = {
 """Field of `TickRecord` with a value for each reserve product -> column for each."""
 PHYSICAL_COLUMNS = ("reserve_received_micro", *RESPONSE_FIELDS, *HELD_FIELDS)
 """Columns of the agents' table where the scenario has a grid."""
+NEGOTIATION_COLUMNS = ("rounds", "consensus", "agreed")
+"""Columns of the market's table where prices are negotiated: calls, whether the last one was the
+price wanted, and agents that took part."""
 GRID_FIELDS: tuple[str, ...] = Balance.__struct_fields__
-BOOL_FIELDS = ("connected", "feeder_converged")
+BOOL_FIELDS = ("connected", "feeder_converged", "consensus")
 FLOAT_FIELDS = tuple(
     name for name in GRID_FIELDS if name.endswith(("_hz", "_hz_per_s", "_s", "_pu"))
 )
@@ -147,6 +150,8 @@ def schema_of(table: str, scenario: Scenario) -> pa.Schema:
     names = COLUMNS[table]
     if table == "agents" and scenario.grid is not None:
         names = (*names, *PHYSICAL_COLUMNS)
+    if table == "market" and scenario.market.mechanism == "negotiated":
+        names = (*names, *NEGOTIATION_COLUMNS)
     floats = _FLOAT_COLUMNS.get(table, ())
     fields = [
         (name, pa.float64() if name in floats else _SPECIAL_TYPES.get(name, pa.int64()))
@@ -163,7 +168,9 @@ def ticks_per_group(rows_per_tick: int) -> int:
 def market_row(record: TickRecord) -> tuple[Any, ...]:
     """The row of one tick in the market's table."""
     of_products = (value for name in RESERVE_FIELDS for value in getattr(record, name))
-    return (*(getattr(record, name) for name in MARKET_FIELDS), *of_products)
+    agreed = record.agreed
+    ended = () if agreed is None else (agreed.rounds, agreed.consensus, agreed.answered)
+    return (*(getattr(record, name) for name in MARKET_FIELDS), *of_products, *ended)
 
 
 def grid_row(balance: Balance) -> tuple[Any, ...]:

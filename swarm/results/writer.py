@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from swarm.grid.balance import Operated
 from swarm.grid.feeder_table import FeederTable
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import Int
 from swarm.results import tables
 from swarm.results.by_kind import first_agents, sum_by_kind

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from swarm.agents.shard import Host, ShardSpec
+from swarm.agents.host import Host
+from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import Operator, OperatorSpec
 from swarm.loop import Closed
-from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
+from swarm.market.auction import MarketSpec
+from swarm.market.auctioneer import Market
+from swarm.market.negotiation import Answer, Call
+from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import Alert, Notice, Signal, StepReply
+from swarm.runtime.bargain import Bargain
 
 
 class InlineEngine:
@@ -17,6 +22,7 @@ class InlineEngine:
 
     Attributes:
         alert_seconds: wall-clock time of each alert, from the call to the last acknowledgement.
+        bargain: the rounds of negotiations.
     """
 
     def __init__(
@@ -25,6 +31,7 @@ class InlineEngine:
         self.hosts = [Host(specs) for specs in hosts]
         self.market = Market(market)
         self.operator = Operator(operator)
+        self.bargain = Bargain(market, self._call)
         self._replies: list[StepReply] = []
         self.alert_seconds: list[float] = []
 
@@ -47,8 +54,16 @@ class InlineEngine:
     def close(self, tick: int, last: Cleared | None, replies: Sequence[StepReply]) -> Closed:
         """Operate `tick - 1`, then clear `tick`."""
         operated, drawn = self.operator.operate(tick, last, replies)
-        cleared, record, notices = self.market.clear(tick, replies, drawn)
+        agreed: Agreed | None = None
+        answers: Sequence[Answer] = ()
+        if self.bargain.wanted and tick < len(self.market.spec.price_cap):
+            bought = self.market.buy_reserve(tick, replies, drawn)
+            agreed, answers = self.bargain.run(tick, drawn.connected, bought)
+        cleared, record, notices = self.market.clear(tick, replies, drawn, agreed, answers)
         return Closed(cleared, operated, notices, record)
+
+    def _call(self, calls: Sequence[Call]) -> Sequence[Answer]:
+        return [host.answer(call) for host, call in zip(self.hosts, calls, strict=True)]
 
     def alert(self, alert: Alert) -> None:
         """Call every host; returns when all have acknowledged."""

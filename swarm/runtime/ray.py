@@ -21,15 +21,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from swarm.agents.shard import Host, ShardSpec
+from swarm.agents.host import Host
+from swarm.agents.shard import ShardSpec
 from swarm.errors import RunError, SwarmError, UsageError
 from swarm.grid.balance import Operated
 from swarm.grid.operator import Operator, OperatorSpec
 from swarm.loop import Closed
-from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
+from swarm.market.auction import MarketSpec
+from swarm.market.auctioneer import Market
+from swarm.market.negotiation import Answer, Call
+from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import (
     Acknowledgement,
     Alert,
@@ -40,6 +45,7 @@ from swarm.messages import (
     decode,
     encode,
 )
+from swarm.runtime.bargain import Bargain
 
 REFERENCE_FROM_AGENTS = 400
 """Agents per host from which replies travel as references: about 250 bytes an agent and tick."""
@@ -67,6 +73,10 @@ class _HostActor:
         told = None if notice is None else decode(notice, Notice)
         return encode(self._host.step(decode(signal, Signal), told))
 
+    def answer(self, call: bytes) -> bytes:
+        """See `Host.answer`."""
+        return encode(self._host.answer(decode(call, Call)))
+
     @ray.method(concurrency_group=EMERGENCY)  # type: ignore[untyped-decorator]
     def alert(self, alert: bytes) -> bytes:
         """See `Host.alert`; runs beside a step."""
@@ -79,10 +89,27 @@ class _MarketActor:
     def __init__(self, spec: MarketSpec) -> None:
         self._market = Market(spec)
 
-    def clear(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
+    def buy_reserve(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
+        """See `Market.buy_reserve`; what was bought of each host's offers."""
+        decoded = [decode(reply, StepReply) for reply in replies]
+        bought = self._market.buy_reserve(tick, decoded, decode(drawn, Drawn))
+        return tuple(bought_w.tobytes() for bought_w in bought)
+
+    def clear(
+        self,
+        tick: int,
+        drawn: bytes,
+        agreed: bytes | None,
+        answers: Sequence[bytes],
+        *replies: bytes,
+    ) -> tuple[bytes, ...]:
         """See `Market.clear`."""
         cleared, record, notices = self._market.clear(
-            tick, [decode(reply, StepReply) for reply in replies], decode(drawn, Drawn)
+            tick,
+            [decode(reply, StepReply) for reply in replies],
+            decode(drawn, Drawn),
+            None if agreed is None else decode(agreed, Agreed),
+            [decode(answer, Answer) for answer in answers],
         )
         written = b"" if record is None else encode(record)
         return (encode(cleared), written, *(encode(notice) for notice in notices))
@@ -178,6 +205,7 @@ class RayEngine:
     Attributes:
         placements: node id and process id of each host.
         alert_seconds: wall-clock time of each alert, from the call to the last acknowledgement.
+        bargain: the rounds of negotiations.
     """
 
     def __init__(
@@ -209,6 +237,9 @@ class RayEngine:
         largest = max((len(agents) for agents in market.host_agents), default=0)
         self._by_reference = largest >= REFERENCE_FROM_AGENTS
         self._pending: list[Any] = []
+        self._answers: list[bytes] = []
+        self._ticks = len(market.price_cap)
+        self.bargain = Bargain(market, self._call)
         self.alert_seconds: list[float] = []
 
     def first_signal(self) -> Signal:
@@ -239,14 +270,37 @@ class RayEngine:
         parts = 2 + len(self._actors)
         with _translated(self._names, self._pending):
             operating, drawn = self._operate(tick, last, replies)
+            agreed: bytes | None = None
+            answers: list[bytes] = []
+            if self.bargain.wanted and tick < self._ticks:
+                agreed, answers = self._negotiate(tick, drawn, replies)
             if self._by_reference:
                 clear = self._market.clear.options(num_returns=parts)
-                cleared, record, *notices = clear.remote(tick, drawn, *replies)
+                cleared, record, *notices = clear.remote(tick, drawn, agreed, answers, *replies)
                 operated, told = ray.get([operating, cleared])
             else:
-                clearing = self._market.clear.remote(tick, drawn, *replies)
+                clearing = self._market.clear.remote(tick, drawn, agreed, answers, *replies)
                 operated, (told, record, *notices) = ray.get([operating, clearing])
         return Closed(decode(told, Cleared), decode(operated, Operated), notices, record)
+
+    def _negotiate(
+        self, tick: int, drawn: Any, replies: Sequence[Any]
+    ) -> tuple[bytes, list[bytes]]:
+        """How prices were negotiated, and the answers to the final one, not decoded again."""
+        bought: tuple[bytes, ...] = ray.get(self._market.buy_reserve.remote(tick, drawn, *replies))
+        reserve_w = [np.frombuffer(data, "<i8") for data in bought]
+        connected = decode(ray.get(drawn), Drawn).connected
+        agreed, _ = self.bargain.run(tick, connected, reserve_w)
+        return encode(agreed), self._answers
+
+    def _call(self, calls: Sequence[Call]) -> list[Answer]:
+        pending = [
+            actor.answer.remote(encode(call))
+            for actor, call in zip(self._actors, calls, strict=True)
+        ]
+        with _translated(self._names, pending):
+            self._answers = ray.get(pending)
+        return [decode(answer, Answer) for answer in self._answers]
 
     def _operate(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> list[Any]:
         """References to what everybody and what the market is told."""

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,14 +13,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from swarm.agents.shard import ShardSpec
 from swarm.errors import SwarmError, UsageError
 from swarm.grid.balance import Operated
-from swarm.loop import simulate
-from swarm.market.auctioneer import Cleared
+from swarm.loop import Sink, simulate
+from swarm.market.record import Cleared
 from swarm.results.folder import new_run_folder, write_json, write_text
 from swarm.results.run import Run, finished_run
 from swarm.results.writer import ResultWriter
+from swarm.runtime.audited import AuditedSink, audited, trust_section
 from swarm.runtime.inline import InlineEngine
-from swarm.runtime.setup import Plan, contiguous, even, pack, plan
-from swarm.runtime.timing import Phases, TimedEngine, TimedSink, alert_timings
+from swarm.runtime.manifest import manifest_of, timings_of
+from swarm.runtime.packing import contiguous, even, pack
+from swarm.runtime.setup import Plan, plan
+from swarm.runtime.timing import Phases, TimedEngine, TimedSink, alert_timings, negotiation_timings
 from swarm.scenario.load import baseline_of, load_scenario, scenario_yaml
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
@@ -34,7 +32,6 @@ if TYPE_CHECKING:
     from swarm.runtime.ray import Cluster, RayEngine
 
 EngineName = Literal["ray", "inline"]
-VERSIONED = ("grid-swarm", "numpy", "pyarrow", "pydantic", "msgspec", "scipy", "ray")
 
 
 class Progress(Protocol):
@@ -43,8 +40,8 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """Something the user should know."""
 
-    def begin(self, scenario: Scenario, agents: int) -> None:
-        """What is about to run is complete and valid."""
+    def begin(self, scenario: Scenario, names: Sequence[str]) -> None:
+        """What is about to run is complete and valid; ids of its agents in global order."""
 
     def starting(self, ready: int, actors: int) -> None:
         """Actors come up."""
@@ -59,7 +56,7 @@ class Silent:
     def note(self, text: str) -> None:
         """Says nothing."""
 
-    def begin(self, scenario: Scenario, agents: int) -> None:
+    def begin(self, scenario: Scenario, names: Sequence[str]) -> None:
         """Says nothing."""
 
     def starting(self, ready: int, actors: int) -> None:
@@ -79,6 +76,17 @@ class Options:
     policy: str = "heuristic"
     data: Path | None = None
     out: Path | None = Path("runs")
+    keys: Path | None = None
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "engine": self.engine,
+            "address": self.address,
+            "agents_per_actor": self.agents_per_actor,
+            "policy": self.policy,
+            "data": None if self.data is None else str(self.data),
+        }
 
 
 def run(
@@ -95,6 +103,7 @@ def run(
     agents_per_actor: int | Literal["auto"] = "auto",
     policy: str = "heuristic",
     out: str | Path | None = "runs",
+    keys: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Run a scenario to its end.
@@ -112,6 +121,7 @@ def run(
         agents_per_actor: agents that share a Ray actor; `auto` decides by the number of CPUs.
         policy: `heuristic`, `random` or `package.module:Class`.
         out: folder that gets the run's folder; None keeps the results in memory.
+        keys: folder with the key of each agent and of `market`; None derives them from the seed.
         progress: is told how it goes.
 
     Returns:
@@ -140,6 +150,7 @@ def run(
         policy=policy,
         data=None if data is None else Path(data),
         out=None if out is None else Path(out),
+        keys=None if keys is None else Path(keys),
     )
     return run_scenario(scenario, options, told)
 
@@ -178,7 +189,7 @@ class _Prepared:
 def _prepare(scenario: Scenario, options: Options, progress: Progress) -> _Prepared:
     begin = time.perf_counter()
     world = build_world(scenario, options.data)
-    ready = plan(world, options.policy)
+    ready = plan(world, options.policy, options.keys)
     resolved = scenario_yaml(world.scenario)
     return _Prepared(world.scenario, ready, resolved, world.notes, time.perf_counter() - begin)
 
@@ -196,7 +207,9 @@ def _simulate(
     begin = time.perf_counter()
     hosts = _pack(ready, options, cluster)
     now = datetime.now(UTC)
-    manifest = _manifest(scenario, ready, options, len(hosts), prepared.notes, now)
+    manifest = manifest_of(scenario, ready, options.told(), len(hosts), prepared.notes, now)
+    names = [name for roster in ready.rosters for name in roster.ids]
+    manifest["trust"] = trust_section(ready, names)
     if baseline is not None and scenario.baseline is not None:
         folder = baseline.run_dir
         manifest["baseline"] = {
@@ -207,23 +220,28 @@ def _simulate(
     folder = None
     if options.out is not None:
         folder = new_run_folder(options.out, scenario.name, scenario.seed, prepared.resolved, now)
-    with _recorded(folder, manifest, prepared.resolved):
-        progress.begin(scenario, ready.agents)
+    with ExitStack() as stack:
+        stack.enter_context(_recorded(folder, manifest, prepared.resolved))
+        progress.begin(scenario, names)
         writer = ResultWriter(scenario, ready.rosters, folder, ready.feeder)
+        audit = stack.enter_context(audited(folder, ready, names, manifest))
         engine = _engine(ready, hosts, cluster, progress, manifest)
         phases.seconds["start"] = time.perf_counter() - begin
         timed = TimedEngine(engine, phases)
-        simulate(timed, scenario.ticks, TimedSink(writer, phases), progress.tick)
+        sink: Sink = writer if audit is None else AuditedSink(writer, audit)
+        simulate(timed, scenario.ticks, TimedSink(sink, phases), progress.tick)
         with phases.measure("write"):
             results = writer.finish()
         wall = prepared.seconds + time.perf_counter() - begin
-        timings = _timings(phases, wall, scenario.ticks, ready.agents)
+        timings = timings_of(phases, wall, scenario.ticks, ready.agents)
         timings["alerts"] = alert_timings(engine.alert_seconds)
+        timings["negotiation"] = negotiation_timings(engine.bargain)
         manifest |= {"status": "finished", "digest": results.digest}
         if folder is not None:
             write_json(folder / "metrics.json", results.metrics)
             write_json(folder / "timings.json", timings)
-    return finished_run(folder, manifest, timings, results, baseline)
+    log = audit.data() if audit is not None and folder is None else None
+    return finished_run(folder, manifest, timings, results, log, baseline)
 
 
 @contextmanager
@@ -306,75 +324,3 @@ def _recorded(folder: Path | None, manifest: dict[str, Any], resolved: str) -> I
     finally:
         manifest["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
         write()
-
-
-def _manifest(
-    scenario: Scenario,
-    ready: Plan,
-    options: Options,
-    hosts: int,
-    notes: tuple[str, ...],
-    now: datetime,
-) -> dict[str, Any]:
-    return {
-        "status": "started",
-        "scenario": scenario.name,
-        "seed": scenario.seed,
-        "ticks": scenario.ticks,
-        "agents": ready.agents,
-        "kinds": {roster.kind: len(roster) for roster in ready.rosters},
-        "hosts": hosts,
-        "arguments": sys.argv[1:],
-        "options": {
-            "engine": options.engine,
-            "address": options.address,
-            "agents_per_actor": options.agents_per_actor,
-            "policy": options.policy,
-            "data": None if options.data is None else str(options.data),
-        },
-        "condensers": [condenser.model_dump() for condenser in scenario.condensers],
-        "notes": list(notes),
-        "started_utc": now.isoformat(timespec="seconds"),
-        "versions": _versions(),
-        "commit": _commit(),
-        "machine": {
-            "platform": platform.platform(),
-            "processor": platform.machine(),
-            "cpus": os.cpu_count(),
-        },
-    }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def _commit() -> str | None:
-    """The commit of a source checkout, None in an installed package."""
-    root = Path(__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        answer = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return answer.stdout.strip() or None
-
-
-def _timings(phases: Phases, wall: float, ticks: int, agents: int) -> dict[str, Any]:
-    seconds = {name: round(value, 6) for name, value in phases.seconds.items()}
-    ticking = sum(seconds.get(phase, 0.0) for phase in ("step", "clear", "write"))
-    return {
-        "wall_seconds": round(wall, 6),
-        "ticks_per_second": round(ticks / ticking, 3) if ticking else None,
-        "agent_ticks_per_second": round(ticks * agents / ticking, 1) if ticking else None,
-        "seconds_by_phase": seconds,
-    }

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from swarm.agents import generator
+from swarm.agents.effects import Clock, Effect
 from swarm.agents.kinds import KINDS
 from swarm.agents.policy import load_policy
-from swarm.agents.shard import Clock, Effect, ShardSpec, cut
+from swarm.agents.shard import ShardSpec
 from swarm.errors import UsageError
 from swarm.grid.build import condenser_kws, physics_spec
 from swarm.grid.devices import FLEXIBLE_KINDS
 from swarm.grid.feeder_table import FeederTable
 from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
 from swarm.grid.operator import OperatorSpec
-from swarm.market.auctioneer import MarketSpec
+from swarm.market.auction import MarketSpec
 from swarm.market.outside import Connection
+from swarm.messages import NO_CODES
+from swarm.runtime.signing import signing_of
 from swarm.scenario.check import fleets_from_data
 from swarm.scenario.events import CloudFront, LoadStep, Maintenance, Outage, PriceSpike
 from swarm.scenario.fleets import rosters
 from swarm.scenario.grid import Reserves
 from swarm.scenario.load import baseline_of
+from swarm.scenario.negotiation import Negotiation
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
-from swarm.world.world import World
+from swarm.trust.holder import Signing
+from swarm.world.world import CLEAR_SKY, SUN_KINDS, World
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,16 @@ class Plan:
         market: without hosts yet.
         operator: the operator's spec.
         rosters: the agents, by kind, in global order.
+        signing: how contracts are signed; None: they are not.
+        public_keys: of the agents, in global order, and last the market's; empty without.
     """
 
     shards: tuple[ShardSpec, ...]
     market: MarketSpec
     operator: OperatorSpec
     rosters: tuple[Roster, ...]
+    signing: Signing | None = None
+    public_keys: tuple[bytes, ...] = ()
 
     @property
     def feeder(self) -> FeederTable | None:
@@ -69,20 +79,29 @@ def check_grid(scenario: Scenario) -> None:
             physics_spec(each, rosters(each))
 
 
-def plan(world: World, policy: str) -> Plan:
+def plan(world: World, policy: str, keys: Path | None = None) -> Plan:
     """Specs for `world` in which every agent follows `policy`.
 
+    Args:
+        world: the scenario and its series.
+        policy: name for `load_policy`.
+        keys: folder of keys; None: they are derived from the seed.
+
     Raises:
-        UsageError: where an agent is invalid, a site does not exist or the policy is unknown.
+        UsageError: where an agent is invalid, a site does not exist, the policy is unknown or a
+            key cannot be used.
     """
     load_policy(policy)
     scenario = world.scenario
     agents = rosters(scenario)
+    signing, public_keys = signing_of(scenario, agents, keys)
     physics = physics_spec(scenario, agents)
     effects = _effects(scenario, agents)
     begin = scenario.start
     clock = Clock(scenario.tick_minutes, begin.hour + begin.minute / 60)
-    shards = tuple(_shard(world, roster, clock, policy, effects) for roster in agents)
+    shards = tuple(
+        replace(_shard(world, roster, clock, policy, effects), signing=signing) for roster in agents
+    )
     outside = _connection(world)
     reserves = (scenario.grid and scenario.grid.reserves) or Reserves()
     operator = OperatorSpec(
@@ -112,8 +131,18 @@ def plan(world: World, policy: str) -> Plan:
         keep_orders=scenario.results.orders,
         reserve_price_cap_per_mw_h=reserves.price_cap_per_mw_h,
         reserve_penalty_factor=reserves.penalty_factor,
+        negotiation=_negotiation(scenario),
+        signing=signing,
+        own_sun=np.concatenate(
+            [np.full(len(roster), roster.kind == "home") for roster in agents] or [NO_CODES]
+        ),
     )
-    return Plan(shards, market, operator, agents)
+    return Plan(shards, market, operator, agents, signing, public_keys)
+
+
+def _negotiation(scenario: Scenario) -> Negotiation | None:
+    market = scenario.market
+    return market.negotiation if market.mechanism == "negotiated" else None
 
 
 def _shard(
@@ -124,7 +153,10 @@ def _shard(
         sound = tuple({**asset, "mean_time_to_failure_hours": None} for asset in roster.assets)
         roster = replace(roster, assets=sound)
     series, columns = {}, {}
-    for role, names in KINDS[roster.kind].series(roster).items():
+    roles = KINDS[roster.kind].series(roster)
+    if scenario.world.forecast == "clear_sky" and roster.kind in SUN_KINDS:
+        roles = {**roles, CLEAR_SKY: (CLEAR_SKY,) * len(roster)}
+    for role, names in roles.items():
         used = sorted(set(names))
         start = dict(zip(used, _offsets([world.series[n].shape[1] for n in used]), strict=True))
         rows = min(len(world.series[n]) for n in used)
@@ -137,20 +169,27 @@ def _shard(
             dtype=np.int64,
         )
     grid = scenario.grid
-    responds = grid is not None and (grid.swarm or roster.kind not in FLEXIBLE_KINDS)
+    flexible, shadow = roster.kind in FLEXIBLE_KINDS, scenario.trust.shadow
+    # In shadow mode the physics are those of the run without the swarm.
+    acts = not flexible or (not shadow and (grid is None or grid.swarm))
     return ShardSpec(
         roster=roster,
         seed=scenario.seed,
         clock=clock,
-        policy=policy if grid is None or responds else "passive",
+        policy=policy if acts else "passive",
         series=series,
         columns=columns,
-        perfect_forecast=scenario.world.forecast == "perfect",
+        forecast=scenario.world.forecast,
         effects=effects,
         physical=grid is not None,
         nominal_hz=scenario.nominal_frequency_hz,
         full_containment_hz=0.0 if grid is None else scenario.hz(grid.full_containment_at_hz),
-        responds=responds,
+        responds=grid is not None and acts,
+        policies={
+            fleet.name: fleet.policies for fleet in scenario.fleets if fleet.policies.declared
+        },
+        negotiation=_negotiation(scenario),
+        shadow_policy=policy if shadow else None,
     )
 
 
@@ -294,45 +333,3 @@ def _hourly(values: np.ndarray, tick_minutes: int) -> np.ndarray:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     means: np.ndarray = (sums[stop] - sums[first]) / (stop - first)
     return means
-
-
-def pack(agents: Plan, hosts: tuple[tuple[ShardSpec, ...], ...]) -> tuple[MarketSpec, OperatorSpec]:
-    """The specs of market and operator for agents packed onto `hosts`."""
-    index = tuple(
-        np.concatenate([np.arange(s.roster.first, s.roster.first + len(s.roster)) for s in specs])
-        for specs in hosts
-    )
-    return replace(agents.market, host_agents=index), replace(agents.operator, host_agents=index)
-
-
-def contiguous(agents: Plan, per_host: int) -> tuple[tuple[ShardSpec, ...], ...]:
-    """Hosts of `per_host` agents each in global order; one may hold parts of several kinds."""
-    hosts = []
-    for start in range(0, agents.agents, per_host):
-        hosts.append(_between(agents, start, start + per_host))
-    return tuple(hosts)
-
-
-def even(agents: Plan, hosts: int) -> tuple[tuple[ShardSpec, ...], ...]:
-    """`hosts` hosts (fewer where there are fewer agents), each with an even share of every kind."""
-    packed = []
-    for host in range(hosts):
-        parts = []
-        for spec in agents.shards:
-            n = len(spec.roster)
-            start, stop = n * host // hosts, n * (host + 1) // hosts
-            if stop > start:
-                parts.append(cut(spec, start, stop))
-        if parts:
-            packed.append(tuple(parts))
-    return tuple(packed)
-
-
-def _between(agents: Plan, start: int, stop: int) -> tuple[ShardSpec, ...]:
-    parts = []
-    for spec in agents.shards:
-        first, n = spec.roster.first, len(spec.roster)
-        low, high = max(start - first, 0), min(stop - first, n)
-        if high > low:
-            parts.append(cut(spec, low, high))
-    return tuple(parts)

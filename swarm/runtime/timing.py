@@ -11,8 +11,9 @@ import numpy as np
 
 from swarm.grid.balance import Operated
 from swarm.loop import Closed, Engine, Sink
-from swarm.market.auctioneer import Cleared, TickRecord
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import Alert, Signal
+from swarm.runtime.bargain import Bargain
 
 
 class Phases:
@@ -85,3 +86,18 @@ def alert_timings(seconds: Sequence[float]) -> dict[str, float] | None:
         return None
     p50, p99, most = np.percentile(1000 * np.array(seconds), [50, 99, 100]).round(3).tolist()
     return {"alerts": len(seconds), "p50_ms": p50, "p99_ms": p99, "max_ms": most}
+
+
+def negotiation_timings(bargain: Bargain) -> dict[str, float] | None:
+    """Wall-clock figures of all rounds of negotiation; None where there was none."""
+    if not bargain.seconds:
+        return None
+    seconds = np.array(bargain.seconds)
+    p50, p99 = np.percentile(1000 * seconds, [50, 99]).round(3).tolist()
+    return {
+        "calls": len(seconds),
+        "answers": bargain.answers,
+        "answers_per_second": round(bargain.answers / float(seconds.sum()), 1),
+        "p50_ms": p50,
+        "p99_ms": p99,
+    }

@@ -13,6 +13,7 @@ from swarm.errors import nearest
 from swarm.scenario.assets import ASSETS, Model
 from swarm.scenario.draws import corners, parse_draw, reached
 from swarm.scenario.events import Islanding, PolicyChange, PriceSpike, Targeted
+from swarm.scenario.policies import NOTHING_TO_RULE, RULES_OF
 from swarm.scenario.problems import Problem, converted, problems_of, shown
 from swarm.scenario.schema import AgentName, Choice, Draw, Fleet, Scenario
 from swarm.scenario.yaml_reader import NodePath
@@ -30,11 +31,13 @@ def check(scenario: Scenario) -> list[Problem]:
     problems: list[Problem] = []
     for index, fleet in enumerate(scenario.fleets):
         problems += _fleet_problems(fleet, ("fleets", index))
+        problems += _policy_problems(scenario, fleet, ("fleets", index, "policies"))
     problems += _duplicate_names(scenario)
     if not fleets_from_data(scenario):
         problems += _unknown_targets(scenario)
     problems += _price_problems(scenario)
     problems += _islanding_problems(scenario)
+    problems += _negotiation_problems(scenario)
     return problems
 
 
@@ -100,6 +103,24 @@ def _fleet_problems(fleet: Fleet, path: NodePath) -> list[Problem]:
         found += _name_problems(agent, at)
         problems += found or _rule_problems(model, values | own, at)
     return problems
+
+
+def _policy_problems(scenario: Scenario, fleet: Fleet, path: NodePath) -> Iterator[Problem]:
+    """Rules that a fleet's kind has no orders for, and prices that the market would not take."""
+    rules = RULES_OF[fleet.kind]
+    for name in fleet.policies.declared:
+        if name not in rules:
+            text = f"a {fleet.kind} fleet {NOTHING_TO_RULE[name]}"
+            yield Problem((*path, name), f"{text}; rules for {fleet.kind}: {', '.join(rules)}")
+    low, high = fleet.policies.min_price_per_mwh, fleet.policies.max_price_per_mwh
+    caps = [event.price_cap for event in scenario.events if isinstance(event, PolicyChange)]
+    cap, floor = min([scenario.market.price_cap, *caps]), scenario.market.price_floor
+    if low is not None and low.limit > cap:
+        text = f"{low.limit:g} is above the market's price_cap {cap:g}; no order could follow it"
+        yield Problem((*path, "min_price_per_mwh"), text)
+    if high is not None and high.limit < floor:
+        text = f"{high.limit:g} is below market.price_floor {floor:g}; no order could follow it"
+        yield Problem((*path, "max_price_per_mwh"), text)
 
 
 def _name_problems(agent: Mapping[str, Any], path: NodePath) -> list[Problem]:
@@ -235,6 +256,19 @@ def _islanding_problems(scenario: Scenario) -> Iterator[Problem]:
         if isinstance(event, Islanding) and scenario.outside is None:
             text = "islanding: the scenario has no 'outside', so there is no connection to lose"
             yield Problem(("events", index), text)
+
+
+def _negotiation_problems(scenario: Scenario) -> Iterator[Problem]:
+    """What a negotiated market cannot keep: another end of the interval, more time than a tick."""
+    market, seconds = scenario.market, scenario.tick_minutes * 60
+    if market.mechanism != "negotiated":
+        return
+    if market.vertical_step != "lower":
+        text = "'negotiated' ends at the lower end of the interval of clearing prices; use 'lower'"
+        yield Problem(("market", "vertical_step"), text)
+    if market.negotiation.budget_seconds >= seconds:
+        text = f"got {market.negotiation.budget_seconds:g}, expected less than a tick of {seconds}"
+        yield Problem(("market", "negotiation", "budget_seconds"), f"{text} seconds")
 
 
 def _price_problems(scenario: Scenario) -> Iterator[Problem]:

@@ -10,6 +10,9 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 from swarm.scenario.assets import Kind, Model, NonNegative, Positive, ProfileName
 from swarm.scenario.events import AnyEvent
 from swarm.scenario.grid import Grid
+from swarm.scenario.negotiation import Negotiation
+from swarm.scenario.policies import Policies
+from swarm.scenario.trust import Trust
 
 NO_END = 2**31
 """The tick after the last of an event that goes on."""
@@ -60,6 +63,9 @@ class Fleet(Model):
     agents: tuple[dict[str, Any], ...] = Field(
         (), description="Explicit agents: `name` and parameters each."
     )
+    policies: Policies = Field(
+        Policies(), description="Limits of its agents' orders and dispatch; none by default."
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:
@@ -81,7 +87,7 @@ class Site(Model):
 class Market(Model):
     """Market rules."""
 
-    mechanism: Literal["uniform_price", "pay_as_bid"] = "uniform_price"
+    mechanism: Literal["uniform_price", "pay_as_bid", "negotiated"] = "uniform_price"
     price_cap: float = Field(3000.0, description="Highest price; inelastic demand bids at it.")
     price_floor: float = Field(-500.0, description="Lowest price.")
     vertical_step: Literal["lower", "midpoint"] = Field(
@@ -90,6 +96,7 @@ class Market(Model):
     imbalance_penalty_per_mwh: NonNegative = Field(
         10.0, description="Added to the clearing price for energy short, taken off for energy long."
     )
+    negotiation: Negotiation = Field(Negotiation(), description="Rules of `negotiated`.")
 
     @model_validator(mode="after")
     def _floor_below_cap(self) -> Self:
@@ -133,10 +140,10 @@ class World(Model):
     sites: Annotated[int, Field(ge=1, le=10_000)] = Field(
         1, description="Weather columns; agents are spread over them."
     )
-    forecast: Literal["perfect", "persistence"] = Field(
+    forecast: Literal["perfect", "persistence", "clear_sky"] = Field(
         "persistence",
-        description="What agents know of the coming interval's weather and load: all of it, or "
-        "what the last interval brought.",
+        description="What agents know of the coming interval's weather and load: all of it, "
+        "what the last interval brought, or that with the sun's path (clear-sky index) followed.",
     )
 
 
@@ -215,6 +222,7 @@ class Scenario(Model):
     condensers: tuple[Condenser, ...] = ()
     events: tuple[AnyEvent, ...] = ()
     grid: Grid | None = Field(None, description="None: a balance of megawatts, no physics.")
+    trust: Trust = Trust()
     baseline: Baseline | None = Field(None, description="None: one run, no comparison.")
     results: Results = Results()
 

@@ -67,6 +67,8 @@ class Reason(IntEnum):
     """Beyond what the agent may inject or draw, or dispatchable for too many ticks."""
     REPLAYED = 11
     """Used before, or the agent has had its contract in this tick."""
+    SHADOW = 12
+    """Valid, but the run is in shadow mode, where nothing moves."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,15 @@ class Verifier:
         """Refuse the contracts of an agent (global index) from now on."""
         if 0 <= agent - self._first < len(self._public_keys):
             self._revoked[agent - self._first] = True
+
+    def limit(self, limits_w: Int) -> None:
+        """Set the limits of what is checked from now on, int64 (agents, 2).
+
+        Raises:
+            UsageError: where they are unusable.
+        """
+        _check_limits(limits_w, self._first, len(self._public_keys))
+        self._low_w, self._high_w = limits_w[:, 0].copy(), limits_w[:, 1].copy()
 
     def check(
         self,

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar, overload
+from typing import Generic, Literal, TypeVar, overload
 
 import numpy as np
 
 from swarm.errors import UsageError
 from swarm.trust.records import POWER, PRICE, Violations
-from swarm.trust.rules import Limit, Proposal, Rule, ShardView, rule_of
+from swarm.trust.rules import COUNT, REFUSE, Limit, Proposal, Rule, ShardView, rule_of
 
 Moved = TypeVar("Moved")
 Rows = tuple[np.ndarray, ...]
 """The columns of some rows of `Violations`."""
-_NONE = np.zeros((2, 0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class Verdict:
 
     Attributes:
         allowed: of what was asked.
-        violations: a row per order, rule and field that changed.
+        violations: a row per order, rule and field that changed, or was only counted.
     """
 
     allowed: Proposal
@@ -71,10 +70,17 @@ class Checks:
     def __str__(self) -> str:
         return " | ".join(f'policy_check("{rule.name}")' for rule in self.rules)
 
-    def decide(self, asked: Proposal, view: ShardView) -> Verdict:
+    def decide(
+        self, asked: Proposal, view: ShardView, stage: Literal["offer", "dispatch"] = "offer"
+    ) -> Verdict:
         """What the rules allow of `asked`, and each violation.
 
         A rule for which `view.limits` has nothing lets everything through.
+
+        Args:
+            asked: n agents, k slots.
+            view: of the same agents.
+            stage: what is asked: orders, or what was accepted of them.
 
         Raises:
             ValueError: where shapes differ from the view's agents and slots.
@@ -89,10 +95,12 @@ class Checks:
         for index, rule in enumerate(self.rules):
             limit = view.limits.get(rule.name)
             if limit is not None:
-                before, allowed = allowed, _decide(rule, allowed, view, limit)
-                rows += _changes(index, before, allowed, view)
+                before, clipped = allowed, _clipped(rule, allowed, view, limit)
+                if clipped is not before:
+                    allowed = _by_mode(before, clipped, limit)
+                    rows += _changes(index, (before, clipped, allowed), view, limit)
         names = tuple(rule.name for rule in self.rules)
-        return Verdict(allowed, _violations(view.tick, names, rows))
+        return Verdict(allowed, _violations(view.tick, stage, names, rows))
 
 
 @dataclass(frozen=True)
@@ -184,31 +192,38 @@ def policy_check(rule: str | Rule) -> Checks:
     return Checks((rule_of(rule) if isinstance(rule, str) else rule,))
 
 
-def _decide(rule: Rule, asked: Proposal, view: ShardView, limit: Limit) -> Proposal:
-    """What one rule lets through: clipped, or whole orders refused where that was declared."""
+def _clipped(rule: Rule, asked: Proposal, view: ShardView, limit: Limit) -> Proposal:
+    """What one rule allows, whatever happens to the rest."""
     if limit.value.shape != view.agent.shape:
         raise UsageError(
             f"policy {rule.name}: limits of {len(limit.value)} agents, expected {len(view.agent)}"
         )
-    clipped = rule.check(asked, view, limit.value)
-    if clipped is asked or not limit.refuse.any():
-        return clipped
+    return rule.check(asked, view, limit.value)
+
+
+def _by_mode(asked: Proposal, clipped: Proposal, limit: Limit) -> Proposal:
+    """What is let through: clipped, or whole orders refused or left as they are."""
     changed = (clipped.quantity_w != asked.quantity_w) | (clipped.price_milli != asked.price_milli)
-    refused = changed & limit.refuse[:, None]
+    refused = changed & (limit.mode == REFUSE)[:, None]
+    kept = changed & (limit.mode == COUNT)[:, None]
+    quantity = np.where(kept, asked.quantity_w, clipped.quantity_w)
     return Proposal(
-        np.where(refused, asked.price_milli, clipped.price_milli),
-        np.where(refused, 0, clipped.quantity_w),
+        np.where(refused | kept, asked.price_milli, clipped.price_milli),
+        np.where(refused, 0, quantity),
     )
 
 
-def _changes(index: int, before: Proposal, after: Proposal, view: ShardView) -> list[Rows]:
-    """Rows of `Violations` of one rule."""
+def _changes(
+    index: int, steps: tuple[Proposal, Proposal, Proposal], view: ShardView, limit: Limit
+) -> list[Rows]:
+    """Rows of `Violations` of one rule; `steps` are what was asked, clipped and let through."""
     rows: list[Rows] = []
-    for field, asked, allowed in (
-        (POWER, before.quantity_w, after.quantity_w),
-        (PRICE, before.price_milli, after.price_milli),
+    counts = (limit.mode == COUNT)[:, None]
+    for field, (asked, clipped, allowed) in (
+        (POWER, [step.quantity_w for step in steps]),
+        (PRICE, [step.price_milli for step in steps]),
     ):
-        row, slot = np.nonzero(asked != allowed) if asked is not allowed else _NONE
+        row, slot = np.nonzero((asked != allowed) | ((asked != clipped) & counts))
         if len(row):
             rule, of = np.full(len(row), index), np.full(len(row), field)
             changed = asked[row, slot], allowed[row, slot]
@@ -216,9 +231,11 @@ def _changes(index: int, before: Proposal, after: Proposal, view: ShardView) -> 
     return rows
 
 
-def _violations(tick: int, names: tuple[str, ...], rows: list[Rows]) -> Violations:
+def _violations(
+    tick: int, stage: Literal["offer", "dispatch"], names: tuple[str, ...], rows: list[Rows]
+) -> Violations:
     columns = {}
     for at, (name, (dtype, _)) in enumerate(Violations.COLUMNS.items()):
         parts = [part[at] for part in rows]
         columns[name] = np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
-    return Violations(tick, names, **columns)
+    return Violations(tick, stage, names, **columns)

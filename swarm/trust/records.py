@@ -109,6 +109,8 @@ class Violations(msgspec.Struct, array_like=True, frozen=True):
     }
 
     tick: int
+    stage: Literal["offer", "dispatch"]
+    """offer: orders before they were sent; dispatch: what was accepted, before a device moved."""
     rules: tuple[str, ...]
     """Names of the rules, in the order in which they were asked."""
     agent: Int
@@ -122,7 +124,7 @@ class Violations(msgspec.Struct, array_like=True, frozen=True):
     asked: Int
     """int64 (v,), as it came to the rule."""
     allowed: Int
-    """int64 (v,), as it left the rule; 0 W where refused."""
+    """int64 (v,), as it left the rule; 0 W where refused, as asked where only counted."""
 
     def count(self) -> dict[str, int]:
         """Number of violations of each rule, zero included."""

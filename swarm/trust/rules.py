@@ -6,6 +6,8 @@ ones keep it: sells from the cheapest, buys from the dearest, equal prices by sl
 
 A rule whose input is not known (NaN, a battery rule where there is no battery) lets nothing
 through: what cannot be judged is not allowed.
+
+What happens to an order beyond a rule is declared with its limit, see `MODES`.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from numpy.typing import NDArray
 from swarm.errors import UsageError, nearest
 from swarm.messages import Float, Int
 
-Bool = NDArray[np.bool_]
+Codes = NDArray[np.int8]
+MODES = ("clip", "refuse", "count")
+"""What happens to an order beyond a rule: cut to the limit, refused whole, or let through and
+counted. A mode's code is its index."""
+CLIP, REFUSE, COUNT = range(3)
 MOST_W = 2**53
 """A power that no limit reaches, watts."""
 
@@ -30,6 +36,8 @@ class Use(Enum):
     """What an order slot is for, and its side: +1 sells, -1 buys."""
 
     GENERATION = ("generation", 1)
+    SURPLUS = ("surplus", 1)
+    """Sun that a home does not need itself."""
     DISCHARGE = ("discharge", 1)
     REDUCTION = ("reduction", 1)
     """Load put off or cut."""
@@ -120,11 +128,11 @@ class Limit:
 
     Attributes:
         value: float64 (n,), in the rule's unit; NaN: the agent has no such limit.
-        refuse: bool (n,), a violating order is refused whole; False: it is clipped.
+        mode: int8 (n,), index into `MODES`.
     """
 
     value: Float
-    refuse: Bool
+    mode: Codes
 
 
 class Rule(Protocol):
@@ -209,18 +217,20 @@ class PriceRule:
 
     def check(self, asked: Proposal, view: ShardView, limit: Float) -> Proposal:
         """See `Rule`."""
-        free = np.array([use not in (Use.LOAD, Use.URGENT_CHARGE) for use in view.uses], dtype=bool)
         bound = np.nan_to_num(np.ceil(limit) if self.lowest else np.floor(limit))
         bound_milli = bound.astype(np.int64)[:, None]
         price = asked.price_milli
         beyond = price < bound_milli if self.lowest else price > bound_milli
-        beyond &= free & (asked.quantity_w > 0) & ~np.isnan(limit)[:, None]
+        beyond &= _for_choice(view) & (asked.quantity_w > 0) & ~np.isnan(limit)[:, None]
         return replace(asked, price_milli=np.where(beyond, bound_milli, price))
 
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Each order is at least (`lowest`; a smaller one is dropped) or at most so large."""
+    """Orders that are for choice are at least (`lowest`; smaller are dropped) or at most so large.
+
+    Load and urgent charging are not bound.
+    """
 
     name: str
     lowest: bool
@@ -234,7 +244,13 @@ class SizeRule:
             allowed = np.where(quantity < size, 0, quantity)
         else:
             allowed = np.minimum(quantity, np.floor(size).astype(np.int64))
-        return replace(asked, quantity_w=np.where(np.isnan(limit)[:, None], quantity, allowed))
+        bound = _for_choice(view) & ~np.isnan(limit)[:, None]
+        return replace(asked, quantity_w=np.where(bound, allowed, quantity))
+
+
+def _for_choice(view: ShardView) -> NDArray[np.bool_]:
+    """bool (k,): order slots that may as well stay empty."""
+    return np.array([use not in (Use.LOAD, Use.URGENT_CHARGE) for use in view.uses], dtype=bool)
 
 
 def _above_floor(share: Float, view: ShardView) -> Float:
@@ -316,24 +332,30 @@ def rule_of(name: str) -> Rule:
     return RULES[name]
 
 
-def declare(rule: str | Rule, value: Float, refuse: Bool) -> Limit:
+def declare(rule: str | Rule, value: Float, mode: Codes) -> Limit:
     """The limit of a rule for n agents.
 
     Args:
         rule: the rule, or the name of a built-in one.
         value: float64 (n,), in the rule's unit; NaN: the agent has no such limit.
-        refuse: bool (n,).
+        mode: int8 (n,), index into `MODES`.
 
     Raises:
-        UsageError: where there is no such rule or a limit is outside its range.
+        UsageError: where there is no such rule or mode, or a limit is outside its range.
         ValueError: where the shapes differ.
     """
     rule = rule_of(rule) if isinstance(rule, str) else rule
-    value, refuse = np.asarray(value, dtype=np.float64), np.asarray(refuse, dtype=bool)
-    if value.ndim != 1 or value.shape != refuse.shape:
+    value, mode = np.asarray(value, dtype=np.float64), np.asarray(mode, dtype=np.int8)
+    if value.ndim != 1 or value.shape != mode.shape:
         raise ValueError(
-            f"policy {rule.name}: expected value and refuse of shape (agents,), "
-            f"got {value.shape} and {refuse.shape}"
+            f"policy {rule.name}: expected value and mode of shape (agents,), "
+            f"got {value.shape} and {mode.shape}"
+        )
+    unknown = (mode < 0) | (mode >= len(MODES))
+    if unknown.any():
+        raise UsageError(
+            f"policy {rule.name}: mode {mode[unknown][0]}, expected 0 to {len(MODES) - 1} "
+            f"({', '.join(MODES)})"
         )
     low, high = rule.range
     bad = ~((value >= low) & (value <= high)) & ~np.isnan(value)
@@ -341,4 +363,4 @@ def declare(rule: str | Rule, value: Float, refuse: Bool) -> Limit:
         raise UsageError(
             f"policy {rule.name}: limit {value[bad][0]:g} {rule.unit}, expected {low:g} to {high:g}"
         )
-    return Limit(value, refuse)
+    return Limit(value, mode)

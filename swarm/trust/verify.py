@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypedDict
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from swarm.trust.records import (
     Dispatches,
     Record,
     Refusals,
+    Violations,
     from_bytes,
 )
 
@@ -43,6 +45,8 @@ class FaultCode(StrEnum):
     """The chain holds but ends in another head than the anchor's."""
     ANCHOR = "anchor"
     """The anchor's own signature is not valid."""
+    RUN = "run"
+    """The log may hold, but what else the run keeps is missing or does not fit it."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,18 @@ class Verified:
     """A log without a fault.
 
     Attributes:
-        count: records.
-        head: of the chain.
-        records: number of records of each kind, by name.
+        count: records that the anchor counts.
+        head: of the chain after them.
+        records: number of them of each kind, by name.
+        beyond: whole records after them that nobody vouches for; only where the run was cut off.
+        torn: the file ends inside a record or append after them; likewise.
     """
 
     count: int
     head: bytes
     records: dict[str, int]
+    beyond: int = 0
+    torn: bool = False
 
 
 class Check(Protocol):
@@ -92,6 +100,7 @@ def verify_log(
     anchor: Anchor,
     verify: Callable[[bytes, bytes], bool],
     checks: Sequence[Check] = (),
+    cut_off: bool = False,
 ) -> Verified | Fault:
     """Verify a log against its anchor; memory holds one record at a time.
 
@@ -102,46 +111,70 @@ def verify_log(
         anchor: its anchor, kept apart from it.
         verify: whether (message, signature) of an anchor is valid.
         checks: of the contents, new ones for each log; `Pairs` is one.
+        cut_off: the run ended without an anchor of its own: what a crash leaves behind an earlier
+            one (records that chain on, a torn end) is counted and no fault. Its contents are not
+            looked at.
 
     Raises:
         UsageError: where the file cannot be read.
     """
     with open_log(source) as file:
         try:
-            return _chain(file, anchor, verify) or _contents(file, anchor, checks)
+            tail = _chain(file, anchor, verify, cut_off)
+            if isinstance(tail, Fault):
+                return tail
+            found = _contents(file, anchor, checks)
+            return found if isinstance(found, Fault) else replace(found, **tail)
         except LogFault as fault:
             code = FaultCode.TORN if fault.torn else FaultCode.DAMAGED
             code = FaultCode.HEADER if fault.number is None else code
             return Fault(code, fault.number, fault.tick, fault.what)
 
 
-def _chain(file: BinaryIO, anchor: Anchor, verify: Callable[[bytes, bytes], bool]) -> Fault | None:
-    """The first fault of chain and anchor. Raises LogFault."""
+class _Tail(TypedDict):
+    """What lies behind the anchor: fields of `Verified`."""
+
+    beyond: int
+    torn: bool
+
+
+def _chain(
+    file: BinaryIO, anchor: Anchor, verify: Callable[[bytes, bytes], bool], cut_off: bool
+) -> Fault | _Tail:
+    """The first fault of chain and anchor, or what lies behind it. Raises LogFault."""
     run, head, _ = read_header(file)
     if run != anchor.run:
         what = f"is of run {run.hex()}, the anchor of run {anchor.run.hex()}"
         return Fault(FaultCode.HEADER, None, None, what)
-    count, tick = 0, None
-    for frame in frames(file):
-        if count == anchor.count:
-            what = f"record {count} (tick {frame.tick}) and what follows are not in the anchor"
-            return Fault(FaultCode.BEYOND, count, frame.tick, what)
-        count, tick, head = count + 1, frame.tick, frame.head
+    count, tick, torn = 0, None, False
+    try:
+        for frame in frames(file):
+            if count >= anchor.count and not cut_off:
+                what = f"record {count} (tick {frame.tick}) and what follows are not in the anchor"
+                return Fault(FaultCode.BEYOND, count, frame.tick, what)
+            count += 1
+            if count <= anchor.count:
+                tick, head = frame.tick, frame.head
+    except LogFault as fault:
+        if not (cut_off and fault.torn and count >= anchor.count):
+            raise
+        torn = True
     if count < anchor.count:
         what = f"ends before record {count}; the anchor counts {anchor.count}"
         return Fault(FaultCode.CUT, count, None, what)
     if head != anchor.head:
         what = "the chain holds, but its head is not the anchor's: it was written anew"
-        return Fault(FaultCode.REWRITTEN, count - 1 if count else None, tick, what)
+        last = anchor.count - 1 if anchor.count else None
+        return Fault(FaultCode.REWRITTEN, last, tick, what)
     if not verify(anchor.message(), anchor.signature):
         return Fault(FaultCode.ANCHOR, None, None, "the signature of the anchor is not valid")
-    return None
+    return _Tail(beyond=count - anchor.count, torn=torn)
 
 
 def _contents(file: BinaryIO, anchor: Anchor, checks: Sequence[Check]) -> Verified | Fault:
     """What the records say, or the first that says nothing or contradicts. Raises LogFault."""
     records = {kind.__name__: 0 for kind in KINDS.values()}
-    for frame in frames(file):
+    for frame in islice(frames(file), anchor.count):
         try:
             record = from_bytes(frame.kind, frame.payload)
         except ValueError as error:
@@ -180,7 +213,8 @@ class Pairs:
 
     A tick has one record of contracts and each agent at most one in it. Each contract is
     countersigned at most once and then dispatched, within its quantity, or refused, exactly once;
-    what was not countersigned is only refused.
+    what was not countersigned is only refused. Where policies stepped in at dispatch the set point
+    may lie beyond the quantity: a load goes on while the discharge that was to cover it is clipped.
     """
 
     def __init__(self, finished: bool = True) -> None:
@@ -192,6 +226,7 @@ class Pairs:
         self._finished = finished
         self._open: dict[int, _Open] = {}
         self._last: int | None = None
+        self._clipped: tuple[int, Int] | None = None
 
     def take(self, number: int, record: Record) -> str | None:
         """See `Check`."""
@@ -203,6 +238,8 @@ class Pairs:
             return self._settled(record.tick, record.agent, record.power_w)
         if isinstance(record, Refusals) and record.stage == "dispatch":
             return self._settled(record.tick, record.agent, None)
+        if isinstance(record, Violations) and record.stage == "dispatch":
+            self._clipped = record.tick, record.agent
         return None
 
     def finish(self) -> tuple[int, int, str] | None:
@@ -265,6 +302,8 @@ class Pairs:
                 return f"agent {unsigned[0]} acted on a contract it did not countersign"
             asked = held.quantity_w[row]
             beyond = (power_w < np.minimum(asked, 0)) | (power_w > np.maximum(asked, 0))
+            if self._clipped is not None and self._clipped[0] == tick:
+                beyond &= ~np.isin(agents, self._clipped[1])
             if beyond.any():
                 first = np.flatnonzero(beyond)[0]
                 return (

@@ -3,6 +3,7 @@
 | series | columns | values |
 |---|---|---|
 | solar, wind | sites | availability, share of plant capacity, 0..1 |
+| clear_sky | 1 | availability of the sun under a cloudless sky, 0..1 |
 | temperature | sites | air temperature, degrees Celsius |
 | h0, g0 to g6, l0 | 1 | BDEW standard load profiles, 1 at the highest quarter hour of a year |
 | factory | 1 | two shifts on weekdays, 1 at full work |
@@ -41,8 +42,8 @@ MODEL_VERSION = 2
 
 BDEW_PROFILES = ("h0", "g0", "g1", "g2", "g3", "g4", "g5", "g6", "l0")
 WEATHER = {"solar": weather.solar, "wind": weather.wind, "temperature": weather.temperature}
-BUILTIN_SERIES = (*WEATHER, *BDEW_PROFILES, "factory", "flat", "daily_price")
-CACHED_SERIES = (*WEATHER, "daily_price")
+BUILTIN_SERIES = (*WEATHER, "clear_sky", *BDEW_PROFILES, "factory", "flat", "daily_price")
+CACHED_SERIES = (*WEATHER, "clear_sky", "daily_price")
 """Kept on disk, however short: they load pvlib or scipy, over a second; the rest take
 milliseconds a year."""
 
@@ -152,7 +153,9 @@ def _series(
 def _make(name: str, seed: int, site: Site, timeline: Timeline, columns: int) -> FloatArray:
     if name in WEATHER:
         return WEATHER[name](seed, site, timeline, columns)
-    if name in BDEW_PROFILES:
+    if name == "clear_sky":
+        values = weather.clear_sky(site, timeline)
+    elif name in BDEW_PROFILES:
         values = _bdew(name, timeline)
     elif name == "factory":
         values = timeline.tick_means(_factory(_local_s(timeline)))

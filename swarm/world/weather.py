@@ -257,6 +257,11 @@ def clear_sky_availability(site: Site, unix_s: FloatArray) -> FloatArray:
     return np.where(elevation > 0, ac, 0.0)
 
 
+def clear_sky(site: Site, timeline: Timeline) -> FloatArray:
+    """Mean of `clear_sky_availability` over each tick, shape (ticks,)."""
+    return timeline.tick_means(clear_sky_availability(site, timeline.middles_s()))
+
+
 def cloud_transmittance(z: FloatArray) -> FloatArray:
     """Clear-sky index of a standard normal `z`: from `CLOUD_FLOOR` to 1, rising in z."""
     from scipy.special import ndtr

@@ -20,6 +20,9 @@ from swarm.world.table import read_table
 HORIZON_HOURS = 24
 PROFILE_FIELDS = ("profile", "load_profile", "solar_profile")
 OUTSIDE_PRICE = "outside_price"
+CLEAR_SKY = "clear_sky"
+SUN_KINDS = ("home", "solar")
+"""Kinds whose availability is the sun's."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ def _add_builtin(
                 default = ASSETS[fleet.kind].model_fields[field].default
                 needed |= _profiles(fleet.parameters.get(field, default))
                 needed |= {p for a in fleet.agents if field in a for p in _profiles(a[field])}
+    kinds = {fleet.kind for fleet in scenario.fleets}
+    if scenario.world.forecast == "clear_sky" and kinds.intersection(SUN_KINDS):
+        needed.add(CLEAR_SKY)
     if scenario.outside is not None and OUTSIDE_PRICE not in series:
         needed.add(scenario.outside.profile)
     wanted = sorted(needed - series.keys())

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from swarm.agents.effects import Clock, Effect
+from swarm.agents.forecaster import Method
 from swarm.agents.kinds import KINDS
 from swarm.agents.reserve import ReserveShape
-from swarm.agents.shard import Clock, Effect, Shard, ShardSpec
+from swarm.agents.shard import Shard, ShardSpec
 from swarm.agents.view import Interval, View
 from swarm.messages import FLOAT_METERS, METER_COLUMNS, Meters, Response, Signal
 from swarm.scenario.assets import ASSETS
@@ -180,7 +182,7 @@ def shard_spec(
     first: int = 0,
     ticks: int = 400,
     clock: Clock | None = None,
-    perfect_forecast: bool = False,
+    forecast: Method = "persistence",
     effects: tuple[Effect, ...] = (),
     physical: bool = False,
     responds: bool = True,
@@ -199,7 +201,7 @@ def shard_spec(
         policy=policy,
         series=values,
         columns=columns,
-        perfect_forecast=perfect_forecast,
+        forecast=forecast,
         effects=effects,
         physical=physical,
         responds=responds,

@@ -7,9 +7,9 @@ import threading
 import numpy as np
 import pytest
 
+from swarm.agents.host import Host
 from swarm.agents.kinds import KINDS
 from swarm.agents.policy import load_policy
-from swarm.agents.shard import Host
 from swarm.errors import RunError
 from swarm.messages import Acknowledgement, Alert, Notice
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swarm.agents import generator
-from swarm.agents.shard import Effect
+from swarm.agents.effects import Effect
 
 from .helpers import CAP, FLOOR, Bench, shard, signal
 

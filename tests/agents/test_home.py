@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.agents.shard import Effect
+from swarm.agents.effects import Effect
 
 from .helpers import CAP, Bench, shard, signal
 
@@ -78,7 +78,7 @@ def test_maintenance_rests_sun_and_battery_but_not_the_load() -> None:
 
 def test_a_load_step_multiplies_the_load() -> None:
     event = Effect("load", 1, 2, (0,), 3.0)
-    house = shard("home", [{"solar_mw": 0}] * 2, effects=(event,), perfect_forecast=True)
+    house = shard("home", [{"solar_mw": 0}] * 2, effects=(event,), forecast="perfect")
     none = np.zeros(0, dtype=np.int64)
     first = house.step(signal(0), none, none)
     second = house.step(signal(1), first.orders.quantity, none)

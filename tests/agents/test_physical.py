@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from swarm.agents.effects import Effect
 from swarm.agents.reserve import split
-from swarm.agents.shard import Effect
 from swarm.messages import Response
 
 from .helpers import Bench, shard, signal

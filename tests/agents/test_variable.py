@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swarm.agents.shard import Effect
+from swarm.agents.effects import Effect
 
 from .helpers import FLOOR, Bench, shard, signal
 
@@ -58,7 +58,7 @@ def test_maintenance_offers_nothing_and_stands_still_without_counting_as_curtail
     kind: str,
 ) -> None:
     event = Effect("maintenance", 1, 2, (0,))
-    plants = shard(kind, [{"capacity_mw": 10}] * 2, effects=(event,), perfect_forecast=True)
+    plants = shard(kind, [{"capacity_mw": 10}] * 2, effects=(event,), forecast="perfect")
     none = np.zeros(0, dtype=np.int64)
     first = plants.step(signal(0), none, none)
     assert first.orders.agent.tolist() == [0, 1]
@@ -73,6 +73,6 @@ def test_maintenance_offers_nothing_and_stands_still_without_counting_as_curtail
 def test_a_cloud_front_dims_the_sun_and_not_the_wind() -> None:
     event = Effect("sun", 0, 1, None, 0.25)
     for kind, expected in (("solar", 2_500_000), ("wind", 10_000_000)):
-        plant = shard(kind, [{"capacity_mw": 10}], effects=(event,), perfect_forecast=True)
+        plant = shard(kind, [{"capacity_mw": 10}], effects=(event,), forecast="perfect")
         none = np.zeros(0, dtype=np.int64)
         assert plant.step(signal(0), none, none).orders.quantity.tolist() == [expected]

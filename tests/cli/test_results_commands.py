@@ -15,7 +15,7 @@ from swarm.cli import digest, show
 from swarm.cli.ui import print_table
 from swarm.errors import UsageError
 from swarm.grid.balance import Balance, Operated
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import Meters, Signal, no_meters
 from swarm.results.folder import new_run_folder, write_json
 from swarm.results.writer import ResultWriter

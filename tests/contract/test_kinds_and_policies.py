@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from swarm.agents.effects import Clock, Effect
+from swarm.agents.host import Host
 from swarm.agents.kinds import KINDS, Kind
 from swarm.agents.policy import BUILT_IN, Traits, load_policy
-from swarm.agents.shard import Clock, Effect, Host, Shard, ShardSpec, cut
+from swarm.agents.shard import Shard, ShardSpec, cut
 from swarm.agents.view import View
 from swarm.errors import RunError, UsageError
 from swarm.market.orders import BUY, SELL
@@ -220,7 +222,7 @@ def view_of(of: Shard, tick: int) -> Any:
         signal=rough_signal(tick),
         tick_hours=of.spec.clock.tick_hours,
         hour_of_day=of.spec.clock.hour_of_day(tick),
-        forecast=of._series(tick),
+        forecast=of.nature.values(tick),
         standing=np.zeros(len(of.agents), dtype=bool),
         uniforms=of._uniforms("policy", tick),
     )

@@ -10,10 +10,11 @@ import pytest
 
 from swarm.grid.balance import Balance, Operated
 from swarm.loop import simulate
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import encode
 from swarm.runtime.inline import InlineEngine
-from swarm.runtime.setup import Plan, contiguous, even, pack, plan
+from swarm.runtime.packing import contiguous, even, pack
+from swarm.runtime.setup import Plan, plan
 from swarm.scenario.load import load_scenario
 from swarm.world.world import build_world
 

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarm.agents.effects import Clock, Effect
+from swarm.agents.host import Host
 from swarm.agents.kinds import KINDS
 from swarm.agents.policy import BUILT_IN
-from swarm.agents.shard import Clock, Effect, Host, Shard, ShardSpec, cut
+from swarm.agents.shard import Shard, ShardSpec, cut
 from swarm.market.orders import BUY, SELL
 from swarm.messages import (
     DOWN,
@@ -113,7 +115,7 @@ def test_what_is_sold_of_reserve_can_be_held(
         first=10,
         ticks=30,
         clock=Clock(15, hour),
-        perfect_forecast=True,
+        forecast="perfect",
         physical=True,
     )
     of, accepted, sold, rows = Shard(spec), NONE, NONE, None
@@ -144,7 +146,7 @@ def test_what_is_sold_of_reserve_can_be_held(
 def test_the_test_above_sees_reserve_of_every_kind() -> None:
     for kind in KINDS:
         clock = Clock(15, 20.0)
-        of = Shard(shard_spec(kind, QUIET[kind], clock=clock, perfect_forecast=True, physical=True))
+        of = Shard(shard_spec(kind, QUIET[kind], clock=clock, forecast="perfect", physical=True))
         prices = np.linspace(80, 160, 24)
         told, sold, products = NONE, NONE, set()
         for tick in range(3):

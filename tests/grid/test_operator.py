@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from swarm.grid.balance import Operated
 from swarm.grid.forecast import ForecastSpec, PriceForecast
 from swarm.grid.operator import Operator, OperatorSpec
-from swarm.market.auctioneer import Cleared
 from swarm.market.outside import Connection
+from swarm.market.record import Cleared
 from swarm.messages import NO_RESERVE, Drawn, Meters, Orders, StepReply, no_meters
 
 TICKS = 400

@@ -11,7 +11,7 @@ from swarm.grid.balance import Balance
 from swarm.grid.forecast import ForecastSpec, PriceForecast
 from swarm.grid.outlook import Outlook
 from swarm.grid.policy import OperatorView
-from swarm.market.auctioneer import Cleared
+from swarm.market.record import Cleared
 from swarm.messages import Meters, Signal
 from tests.agents.helpers import signal
 from tests.grid.grids import MW, metered

@@ -15,7 +15,7 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from swarm.market.auctioneer import MarketSpec
+from swarm.market.auction import MarketSpec
 from swarm.market.orders import BUY, SELL
 from swarm.market.outside import Connection
 from swarm.messages import Orders, ReserveOffers

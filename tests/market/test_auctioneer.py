@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swarm.market.auctioneer import Cleared, Market, MarketSpec, TickRecord
+from swarm.market.auction import MarketSpec
+from swarm.market.auctioneer import Market
 from swarm.market.clearing import MECHANISMS
 from swarm.market.orders import BUY, SELL, WATTS_PER_MW
 from swarm.market.outside import Connection
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import (
     FLOAT_METERS,
     METER_COLUMNS,

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 from hypothesis import given
 
-from swarm.market.auctioneer import Cleared, Market, TickRecord
+from swarm.market.auctioneer import Market
 from swarm.market.orders import BUY, SELL, WATTS_PER_MW
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import (
     DOWN,
     METER_COLUMNS,

@@ -8,7 +8,7 @@ import numpy as np
 
 from swarm.grid.balance import Balance, Operated
 from swarm.grid.feeder_table import FeederTable
-from swarm.market.auctioneer import TickRecord
+from swarm.market.record import TickRecord
 from swarm.messages import FORECAST_HOURS, Meters, Signal, no_meters
 
 Stream = list[tuple[TickRecord, Operated]]

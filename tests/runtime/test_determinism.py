@@ -79,8 +79,9 @@ def test_ray_changes_no_byte(
 def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
     import os
 
+    from swarm.runtime.packing import contiguous, pack
     from swarm.runtime.ray import Cluster
-    from swarm.runtime.setup import contiguous, pack, plan
+    from swarm.runtime.setup import plan
     from swarm.scenario.load import load_scenario
     from swarm.world.world import build_world
 

@@ -20,7 +20,8 @@ from swarm.errors import RunError
 from swarm.loop import Engine
 from swarm.messages import Acknowledgement, Alert, Float, Notice, Signal, StepReply, decode, encode
 from swarm.runtime.inline import InlineEngine
-from swarm.runtime.setup import Plan, contiguous, even, pack, plan
+from swarm.runtime.packing import contiguous, even, pack
+from swarm.runtime.setup import Plan, plan
 from swarm.scenario.load import load_scenario
 from swarm.world.world import build_world
 

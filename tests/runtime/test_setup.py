@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from swarm.agents.shard import ShardSpec
 from swarm.errors import UsageError
-from swarm.runtime.setup import Plan, _hourly, contiguous, even, pack, plan
+from swarm.runtime.packing import contiguous, even, pack
+from swarm.runtime.setup import Plan, _hourly, plan
 from swarm.scenario.schema import Scenario
 from swarm.world.world import World
 

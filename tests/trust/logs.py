@@ -76,7 +76,13 @@ def other_records(tick: int) -> list[Record]:
     return [
         Refusals(tick, "offer", ints(1), codes(1)),
         Violations(
-            tick, ("max_discharge",), ints(1), codes(0), codes(0), codes(0), ints(9), ints(5)
+            tick,
+            "offer",
+            ("max_discharge",),
+            ints(1),
+            *(codes(0),) * 3,
+            ints(9),
+            ints(5),
         ),
         EmergencySteps(tick, ("alert",), np.array([0.5]), np.array([1e6]), np.array([49.7])),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from swarm.trust.pipeline import Verdict, policy_check
-from swarm.trust.rules import Limit, Proposal, ShardView, Use
+from swarm.trust.rules import CLIP, Limit, Proposal, ShardView, Use
 
 FIRST = 40
 """Global index of the first agent."""
@@ -47,7 +47,7 @@ def proposal(quantity: list[list[int]], price: list[list[int]] | None = None) ->
 
 def limit(*values: float) -> Limit:
     """What is beyond it is clipped."""
-    return Limit(np.array(values, dtype=np.float64), np.full(len(values), False))
+    return Limit(np.array(values, dtype=np.float64), np.full(len(values), CLIP, np.int8))
 
 
 def decide(name: str, asked: Proposal, view: ShardView, bound: Limit) -> Verdict:

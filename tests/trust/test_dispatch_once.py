@@ -263,8 +263,9 @@ def test_reasons_are_numbered_for_good() -> None:
         "EXPIRED",
         "OVER_LIMIT",
         "REPLAYED",
+        "SHADOW",
     ]
-    assert [int(reason) for reason in Reason] == list(range(12))
+    assert [int(reason) for reason in Reason] == list(range(13))
 
 
 def test_a_batch_agrees_with_one_contract_at_a_time() -> None:

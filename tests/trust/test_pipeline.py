@@ -75,7 +75,7 @@ def test_a_rule_of_ones_own() -> None:
             return replace(asked, quantity_w=np.where(late, 0, asked.quantity_w))
 
     rule = Curfew()
-    bounds = declare(rule, np.array([3.0, 4.0]), np.zeros(2, dtype=bool))
+    bounds = declare(rule, np.array([3.0, 4.0]), np.zeros(2, np.int8))
     found = policy_check(rule).decide(
         proposal([[5], [5]]), view_of(2, (Use.LOAD,), limits={"curfew": bounds})
     )
@@ -90,7 +90,7 @@ def test_shapes_must_agree() -> None:
         proposal([[-1]])
     with pytest.raises(ValueError, match="price_milli: expected int64"):
         Proposal(np.zeros((1, 1)), np.zeros((1, 1), np.int64))
-    with pytest.raises(ValueError, match=r"expected value and refuse of shape \(agents,\)"):
-        declare("max_charge", np.zeros(2), np.zeros(3, dtype=bool))
+    with pytest.raises(ValueError, match=r"expected value and mode of shape \(agents,\)"):
+        declare("max_charge", np.zeros(2), np.zeros(3, np.int8))
     with pytest.raises(UsageError, match="limits of 1 agents, expected 2"):
         decide("max_charge", proposal([[0] * 4] * 2), view, limit(1))

@@ -15,6 +15,7 @@ from swarm.trust.records import (
     Dispatches,
     Record,
     Refusals,
+    Violations,
     from_bytes,
     to_bytes,
 )
@@ -73,6 +74,19 @@ def test_names_go_with_their_rows() -> None:
             to_bytes(msgspec.structs.replace(violations, rule=codes(code)))
     with pytest.raises(ValueError, match=r"EmergencySteps.step: expected 1 names, got 2"):
         to_bytes(msgspec.structs.replace(steps, step=("alert", "storage")))
+
+
+def test_a_violation_has_a_stage_there_is() -> None:
+    _, violations, _ = other_records(0)
+    for stage in ("offer", "dispatch"):
+        data = to_bytes(msgspec.structs.replace(violations, stage=stage))
+        again = from_bytes(5, data)
+        assert isinstance(again, Violations)
+        assert again.stage == stage
+    made_up: Any = "night"
+    data = to_bytes(msgspec.structs.replace(violations, stage=made_up))
+    with pytest.raises(ValueError, match="Violations: Invalid enum value 'night'"):
+        from_bytes(5, data)
 
 
 def test_bytes_that_are_no_record_are_faults() -> None:

@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from swarm.errors import UsageError
 from swarm.trust.pipeline import Checks, policy_check
 from swarm.trust.records import POWER, PRICE, to_bytes
-from swarm.trust.rules import RULES, Limit, Proposal, ShardView, Use, declare
+from swarm.trust.rules import (
+    CLIP,
+    COUNT,
+    MODES,
+    REFUSE,
+    RULES,
+    Limit,
+    Proposal,
+    ShardView,
+    Use,
+    declare,
+)
 from tests.trust.shards import FIRST, HOME, NAN, assert_same, decide, limit, proposal, view_of
 
 SAMPLES: dict[str, tuple[float, ...]] = {
@@ -61,7 +72,7 @@ def cases(draw: st.DrawFn) -> tuple[Proposal, ShardView]:
         "emitted_g": each(0.0, 3.0),
     }
     limits = {
-        name: declare(name, each(*values, NAN, NAN), rng.random(n) < 0.5)
+        name: declare(name, each(*values, NAN, NAN), rng.integers(0, len(MODES), n))
         for name, values in SAMPLES.items()
     }
     asked = Proposal(rng.integers(-10, 11, (n, k)), rng.integers(0, 21, (n, k)))
@@ -72,7 +83,7 @@ NAMES = st.sampled_from(list(RULES))
 
 
 def clipping(view: ShardView) -> ShardView:
-    limits = {n: Limit(b.value, np.zeros_like(b.refuse)) for n, b in view.limits.items()}
+    limits = {n: Limit(b.value, np.zeros_like(b.mode)) for n, b in view.limits.items()}
     return replace(view, limits=limits)
 
 
@@ -113,12 +124,11 @@ COVERED = {
 }
 
 
-def by_hand(name: str, asked: Proposal, view: ShardView) -> Proposal:
-    """What a rule allows, order by order."""
+def clipped_by_hand(name: str, asked: Proposal, view: ShardView) -> Proposal:
+    """What a rule allows, order by order, whatever happens to the rest."""
     price, quantity = asked.price_milli.copy(), asked.quantity_w.copy()
-    bound = view.limits[name]
     for row in range(len(quantity)):
-        value, refuse = float(bound.value[row]), bool(bound.refuse[row])
+        value = float(view.limits[name].value[row])
         if math.isnan(value):
             continue
         if name in SUMS:
@@ -127,26 +137,45 @@ def by_hand(name: str, asked: Proposal, view: ShardView) -> Proposal:
             left = most_w(name, view, row)
             left = 0 if math.isnan(left) else max(left, 0)
             for slot in slots:
-                kept = min(int(quantity[row, slot]), math.floor(min(left, 1e9)))
-                left -= kept
-                cut = kept < quantity[row, slot]
-                quantity[row, slot] = 0 if cut and refuse else kept
+                quantity[row, slot] = min(int(quantity[row, slot]), math.floor(min(left, 1e9)))
+                left -= quantity[row, slot]
             continue
         for slot, use in enumerate(view.uses):
-            size = quantity[row, slot]
+            size, needed = quantity[row, slot], use.value[0] in ("load", "urgent_charge")
+            if needed or size == 0:
+                continue
             if name == "min_quantity" and size < value:
                 quantity[row, slot] = 0
             if name == "max_quantity" and size > value:
-                quantity[row, slot] = 0 if refuse else math.floor(value)
-            if use.value[0] in ("load", "urgent_charge") or size == 0:
-                continue
+                quantity[row, slot] = math.floor(value)
             if name == "min_price" and price[row, slot] < value:
-                price[row, slot] = price[row, slot] if refuse else math.ceil(value)
-                quantity[row, slot] = 0 if refuse else size
+                price[row, slot] = math.ceil(value)
             if name == "max_price" and price[row, slot] > value:
-                price[row, slot] = price[row, slot] if refuse else math.floor(value)
-                quantity[row, slot] = 0 if refuse else size
+                price[row, slot] = math.floor(value)
     return Proposal(price, quantity)
+
+
+Row = tuple[int, int, int, int, int]
+
+
+def by_hand(name: str, asked: Proposal, view: ShardView) -> tuple[Proposal, list[Row]]:
+    """What a rule lets through, and its violations: agent, slot, field, asked and allowed."""
+    clipped = clipped_by_hand(name, asked, view)
+    price, quantity = asked.price_milli.copy(), asked.quantity_w.copy()
+    powers: list[Row] = []
+    prices: list[Row] = []
+    for row, slot in np.ndindex(quantity.shape):
+        mode = MODES[view.limits[name].mode[row]]
+        before = int(price[row, slot]), int(quantity[row, slot])
+        now = int(clipped.price_milli[row, slot]), int(clipped.quantity_w[row, slot])
+        if now == before:
+            continue
+        after = {"clip": now, "refuse": (before[0], 0), "count": before}[mode]
+        price[row, slot], quantity[row, slot] = after
+        for rows, field, at in ((prices, PRICE, 0), (powers, POWER, 1)):
+            if after[at] != before[at] or (mode == "count" and now[at] != before[at]):
+                rows.append((FIRST + row, slot, field, before[at], after[at]))
+    return Proposal(price, quantity), powers + prices
 
 
 def test_every_rule_is_tested() -> None:
@@ -156,18 +185,10 @@ def test_every_rule_is_tested() -> None:
 @given(cases(), NAMES)
 def test_a_rule_is_what_it_is_by_hand(case: tuple[Proposal, ShardView], name: str) -> None:
     asked, view = case
-    found = policy_check(name).decide(asked, view)
-    assert_same(found.allowed, by_hand(name, asked, view))
-    violations = [
-        (FIRST + row, slot, field, before[row, slot], after[row, slot])
-        for field, before, after in (
-            (POWER, asked.quantity_w, found.allowed.quantity_w),
-            (PRICE, asked.price_milli, found.allowed.price_milli),
-        )
-        for row in range(before.shape[0])
-        for slot in range(before.shape[1])
-        if before[row, slot] != after[row, slot]
-    ]
+    found = policy_check(name).decide(asked, view, "dispatch")
+    allowed, violations = by_hand(name, asked, view)
+    assert_same(found.allowed, allowed)
+    assert found.violations.stage == "dispatch"
     rows = found.violations
     columns = (rows.agent, rows.slot, rows.field, rows.asked, rows.allowed)
     assert [tuple(map(int, row)) for row in zip(*columns, strict=True)] == violations
@@ -181,7 +202,8 @@ def test_a_rule_only_takes_away_and_once(case: tuple[Proposal, ShardView], name:
     assert (once.quantity_w <= asked.quantity_w).all()
     again = policy_check(name).decide(once, view)
     assert_same(again.allowed, once)
-    assert len(again.violations.agent) == 0
+    counted = view.limits[name].mode[again.violations.agent - FIRST] == COUNT
+    assert counted.all()
 
 
 @given(cases())
@@ -215,26 +237,49 @@ def test_a_chain_counts_what_each_rule_saw(
     counts: Counter[str] = Counter(dict.fromkeys(order, 0))
     state = asked
     for name in order:
-        after = by_hand(name, state, view)
-        counts[name] += int((after.quantity_w != state.quantity_w).sum())
-        counts[name] += int((after.price_milli != state.price_milli).sum())
-        state = after
+        state, violations = by_hand(name, state, view)
+        counts[name] += len(violations)
     assert_same(found.allowed, state)
     assert found.violations.count() == counts
     assert list(found.violations.count()) == order
     assert to_bytes(found.violations)
 
 
-def test_discharge_is_clipped_or_refused_as_declared() -> None:
-    view = view_of(3, HOME)
-    asked = proposal([[1, 2, 3, 9]] * 3)
-    bound = Limit(np.array([5.9, 5.9, NAN]), np.array([False, True, False]))
+def test_discharge_is_clipped_refused_or_counted_as_declared() -> None:
+    view = view_of(4, HOME)
+    asked = proposal([[1, 2, 3, 9]] * 4)
+    modes = np.array([CLIP, REFUSE, COUNT, CLIP], np.int8)
+    bound = declare("max_discharge", np.array([5.9, 5.9, 5.9, NAN]), modes)
     found = decide("max_discharge", asked, view, bound)
-    assert found.allowed.quantity_w.tolist() == [[1, 2, 3, 5], [1, 2, 3, 0], [1, 2, 3, 9]]
+    assert found.allowed.quantity_w[:, 3].tolist() == [5, 0, 9, 9]
+    assert (found.allowed.quantity_w[:, :3] == [1, 2, 3]).all()
     rows = found.violations
-    assert (rows.tick, rows.rules) == (3, ("max_discharge",))
-    assert rows.agent.tolist() == [40, 41]
-    assert (rows.asked.tolist(), rows.allowed.tolist()) == ([9, 9], [5, 0])
+    assert (rows.tick, rows.stage, rows.rules) == (3, "offer", ("max_discharge",))
+    assert rows.agent.tolist() == [40, 41, 42]
+    assert (rows.asked.tolist(), rows.allowed.tolist()) == ([9, 9, 9], [5, 0, 9])
+
+
+def test_a_price_beyond_its_bound_is_moved_refused_or_counted() -> None:
+    view = view_of(3, (Use.LOAD, Use.CHARGE))
+    asked = proposal([[4, 5]] * 3, [[900, 80]] * 3)
+    bound = declare("max_price", np.full(3, 60.0), np.array([CLIP, REFUSE, COUNT]))
+    found = decide("max_price", asked, view, bound)
+    assert found.allowed.price_milli.tolist() == [[900, 60], [900, 80], [900, 80]]
+    assert found.allowed.quantity_w.tolist() == [[4, 5], [4, 0], [4, 5]]
+    rows = found.violations
+    assert (rows.agent.tolist(), rows.field.tolist()) == ([41, 40, 42], [POWER, PRICE, PRICE])
+    assert (rows.asked.tolist(), rows.allowed.tolist()) == ([5, 80, 80], [0, 60, 80])
+
+
+def test_load_and_need_are_not_for_choice() -> None:
+    view = view_of(1, (Use.LOAD, Use.URGENT_CHARGE, Use.CHARGE))
+    asked = proposal([[3, 3, 3]], [[90, 90, 90]])
+    small = decide("min_quantity", asked, view, limit(4)).allowed
+    assert small.quantity_w.tolist() == [[3, 3, 0]]
+    large = decide("max_quantity", asked, view, limit(2)).allowed
+    assert large.quantity_w.tolist() == [[3, 3, 2]]
+    dear = decide("max_price", asked, view, limit(50)).allowed
+    assert dear.price_milli.tolist() == [[90, 90, 50]]
 
 
 def test_a_shared_limit_goes_to_the_best_orders() -> None:
@@ -312,4 +357,10 @@ def test_a_generator_without_emissions_has_no_cap() -> None:
 )
 def test_a_limit_that_makes_no_sense_is_refused(name: str, value: float, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        declare(name, np.array([value]), np.array([False]))
+        declare(name, np.array([value]), np.zeros(1, np.int8))
+
+
+@pytest.mark.parametrize("mode", [-1, 3])
+def test_a_mode_that_is_none_is_refused(mode: int) -> None:
+    with pytest.raises(UsageError, match=rf"mode {mode}, expected 0 to 2 \(clip, refuse, count\)"):
+        declare("max_charge", np.zeros(2), np.array([0, mode], np.int8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -17,10 +17,11 @@ from swarm.trust.audit import AuditLog
 from swarm.trust.records import (
     Dispatches,
     Refusals,
+    Violations,
     from_bytes,
     to_bytes,
 )
-from swarm.trust.verify import FaultCode
+from swarm.trust.verify import Fault, FaultCode, Pairs, Verified, verify_log
 from tests.trust.logs import (
     RUN,
     chained,
@@ -32,6 +33,7 @@ from tests.trust.logs import (
     other_records,
     pieces,
     sign,
+    verify,
     with_payload,
 )
 
@@ -161,6 +163,56 @@ def test_records_after_the_anchor_are_nobodys() -> None:
     log.append(3, one_tick(3))
     found = fault(log.data(), anchor)
     assert (found.code, found.record, found.tick) == (FaultCode.BEYOND, 12, 3)
+
+
+def test_what_a_crash_leaves_after_the_anchor_is_counted() -> None:
+    log = log_of(3)
+    anchor = log.anchor(sign)
+    before = len(log.data())
+    log.append(3, one_tick(3))
+    data = log.data()
+    ends = np.cumsum([len(part) for part in pieces(data)])[1:]
+    for size in range(before, len(data) + 1):
+        found = verify_log(data[:size], anchor, verify, [Pairs(False)], cut_off=True)
+        assert isinstance(found, Verified)
+        assert (found.count, found.records["Contracts"]) == (12, 3)
+        assert found.beyond == int(np.searchsorted(ends, size, side="right")) - 12
+        assert found.torn == (size not in (before, len(data)))
+    # What the anchor counts must be there, and nothing may be damaged.
+    for size in range(before):
+        assert isinstance(verify_log(data[:size], anchor, verify, cut_off=True), Fault)
+    for at in range(len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 1
+        found = verify_log(bytes(changed), anchor, verify, cut_off=True)
+        assert isinstance(found, Fault)
+
+
+def test_a_set_point_beyond_the_contract_needs_a_policy_that_stepped_in() -> None:
+    award, signed, _, refused = one_tick(0)
+    moved = Dispatches(0, ints(0, 1), ints(-3, -7))
+
+    def clipped(tick: int, stage: Literal["offer", "dispatch"], agent: int) -> Violations:
+        rows = ints(agent), codes(0), codes(0), codes(0), ints(5), ints(0)
+        return Violations(tick, stage, ("max_discharge",), *rows)
+
+    def found(*between: Violations) -> str | None:
+        check = Pairs()
+        for number, record in enumerate([award, signed, *between, moved, refused]):
+            wrong = check.take(number, record)
+            if wrong is not None:
+                return wrong
+        return check.finish() and "open"
+
+    assert found(clipped(0, "dispatch", 0)) is None
+    wrong = "agent 0 was dispatched at -3 W on a contract of 5 W"
+    for other in (
+        [],
+        [clipped(0, "offer", 0)],
+        [clipped(1, "dispatch", 0)],
+        [clipped(0, "dispatch", 1)],
+    ):
+        assert found(*other) == wrong
 
 
 def test_every_field_of_an_anchor_counts() -> None:

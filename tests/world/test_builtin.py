@@ -22,6 +22,7 @@ from swarm.world.weather import FloatArray
 
 CET = timezone(timedelta(hours=1))
 PER_SITE = {"solar", "wind", "temperature"}
+PLACED = PER_SITE | {"clear_sky"}
 SEEDED = {"solar", "wind", "temperature", "daily_price"}
 BDEW = ["h0", "g0", "g1", "g2", "g3", "g4", "g5", "g6", "l0"]
 
@@ -71,7 +72,7 @@ def test_names_repeat_and_keep_their_order() -> None:
 def test_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"'solr'.*did you mean 'solar'"):
         make(["wind", "solr"])
-    with pytest.raises(UsageError, match=r"valid: daily_price, factory"):
+    with pytest.raises(UsageError, match=r"valid: clear_sky, daily_price"):
         make(["zzzzzz"])
 
 
@@ -138,7 +139,7 @@ def test_columns_differ_from_each_other() -> None:
 def test_only_weather_depends_on_the_site() -> None:
     here, there = make(), make(site=Site(latitude=-34.9, longitude=138.6))
     for name in BUILTIN_SERIES:
-        assert (here[name].tobytes() != there[name].tobytes()) == (name in PER_SITE), name
+        assert (here[name].tobytes() != there[name].tobytes()) == (name in PLACED), name
 
 
 # --- clocks --------------------------------------------------------------------------------------
@@ -150,7 +151,7 @@ def test_weather_follows_the_sun_and_profiles_the_offset_of_the_start() -> None:
     east = datetime(2025, 6, 18, 4, tzinfo=timezone(timedelta(hours=3)))
     local = make(start=east, tick_minutes=60, ticks=24)
     for name in BUILTIN_SERIES:
-        if name in PER_SITE or name == "flat":
+        if name in PLACED or name == "flat":
             assert cet[name].tobytes() == local[name].tobytes(), name
         else:
             assert cet[name].tobytes() != local[name].tobytes(), name

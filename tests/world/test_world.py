@@ -86,6 +86,44 @@ def test_only_the_series_needed_are_made(tmp_path: Path) -> None:
     assert found.series["solar"].shape == (24 + 288, 3)
 
 
+@pytest.mark.parametrize(
+    ("forecast", "kind", "asked"),
+    [
+        ("clear_sky", "home", True),
+        ("clear_sky", "solar", True),
+        ("clear_sky", "wind", False),
+        ("persistence", "solar", False),
+        ("perfect", "solar", False),
+    ],
+)
+def test_the_clear_sky_is_made_where_a_forecast_needs_it(
+    forecast: str, kind: str, asked: bool, tmp_path: Path
+) -> None:
+    fleets = [{"name": "plants", "kind": kind, "count": 1}]
+    found = world(tmp_path, outside=None, fleets=fleets, world={"forecast": forecast})
+    assert ("clear_sky" in found.series) is asked
+
+
+def test_the_clear_sky_is_one_column_over_all_the_sun_there_is(tmp_path: Path) -> None:
+    fleets = [{"name": "sun", "kind": "solar", "count": 1}]
+    settings = {"forecast": "clear_sky", "sites": 3}
+    found = world(tmp_path, outside=None, fleets=fleets, world=settings).series
+    assert found["clear_sky"].shape == (24 + 288, 1)
+    assert (found["solar"] <= found["clear_sky"] + 1e-12).all()
+    assert ((found["solar"] > 0) == (found["clear_sky"] > 0)).all()
+
+
+def test_a_clear_sky_from_data_replaces_the_built_in_one(tmp_path: Path) -> None:
+    fleets = [{"name": "sun", "kind": "solar", "count": 1}]
+    path = tmp_path / "sky.csv"
+    rows = [f"2025-06-18T{t // 12:02d}:{t % 12 * 5:02d}:00+01:00,0.{t:02d}" for t in range(24)]
+    path.write_text("\n".join(["time,sky", *rows]) + "\n")
+    rules = {"columns": {"clear_sky": "sky"}}
+    given = {"data": rules, "world": {"forecast": "clear_sky"}, "outside": None}
+    found = world(tmp_path, path, fleets=fleets, **given).series
+    assert found["clear_sky"][:, 0].tolist() == [t / 100 for t in range(24)]
+
+
 def test_data_without_a_section_and_a_section_without_data(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes no data"):
         world(tmp_path, csv(tmp_path, 30))

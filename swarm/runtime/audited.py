@@ -1,0 +1,90 @@
+"""The audit log of a run: what each tick adds to it, and how it ends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swarm.grid.balance import Event, Operated
+from swarm.loop import Sink
+from swarm.market.record import TickRecord
+from swarm.results.audit import AuditWriter, public_keys_bytes, write_public_keys
+from swarm.runtime.setup import Plan
+from swarm.trust.records import EmergencySteps, Record
+
+
+class AuditedSink:
+    """A sink that also appends what each tick left for the audit log."""
+
+    def __init__(self, sink: Sink, audit: AuditWriter) -> None:
+        self._sink, self._audit = sink, audit
+
+    def write(self, record: TickRecord, operated: Operated) -> None:
+        """See `Sink`; the log first, so that no result is without it."""
+        records: list[Record] = [] if record.audit is None else record.audit.records()
+        if operated.events:
+            records.append(_steps(record.tick, operated.events))
+        self._audit.write(record.tick, records)
+        self._sink.write(record, operated)
+
+
+def trust_section(ready: Plan, names: Sequence[str]) -> dict[str, Any] | None:
+    """What the manifest says of signatures; None where nothing is signed.
+
+    Args:
+        ready: the run.
+        names: of its agents, in global order.
+    """
+    signing = ready.signing
+    if signing is None:
+        return None
+    keys = public_keys_bytes(names, ready.public_keys[:-1])
+    return {
+        "run_id": signing.run.hex(),
+        "signatures": "per_shard" if signing.per_shard else "per_agent",
+        "keys": "seed" if signing.folder is None else "folder",
+        "market_public_key": signing.market.hex(),
+        "public_keys_sha256": hashlib.sha256(keys).hexdigest(),
+        "shadow": signing.shadow,
+    }
+
+
+@contextmanager
+def audited(
+    folder: Path | None, ready: Plan, names: Sequence[str], manifest: dict[str, Any]
+) -> Iterator[AuditWriter | None]:
+    """The audit log while the block lasts, anchored however it ends; None where nothing is signed.
+
+    Args:
+        folder: the run's folder; None keeps the log in memory.
+        ready: the run.
+        names: of its agents, in global order.
+        manifest: has the `trust_section`, and is told of the anchor.
+    """
+    signing = ready.signing
+    if signing is None:
+        yield None
+        return
+    audit = AuditWriter(folder, signing.run, signing.market_key())
+    write_public_keys(folder, names, ready.public_keys[:-1])
+    try:
+        yield audit
+    finally:
+        manifest["trust"]["anchor"] = audit.anchor()
+        if folder is not None:
+            audit.close()
+
+
+def _steps(tick: int, events: Sequence[Event]) -> EmergencySteps:
+    return EmergencySteps(
+        tick,
+        tuple(event.step for event in events),
+        np.array([event.second for event in events], dtype=np.float64),
+        np.array([event.power_w for event in events], dtype=np.float64),
+        np.array([event.frequency_hz for event in events], dtype=np.float64),
+    )
