@@ -299,7 +299,10 @@ def deliver(p: Parameters, s: State, interval: Interval) -> Meters:
     failed = trips | interval.failed
     wanted = interval.accepted_w.sum(axis=1)
     # Who was to start and got no contract stays off, and may start in the next tick.
-    idle = (s.starting | np.isnan(s.output_mw)) & (wanted == 0) & (p.min_output_mw > 0) & s.running
+    idle = s.running & (s.starting | np.isnan(s.output_mw)) & (wanted == 0)
+    idle &= p.min_output_mw > 0
+    if interval.reserved is not None:
+        idle &= ~interval.reserved
     s.running, s.starting = s.running & ~idle, s.starting & ~idle
     s.hours_in_state = np.where(idle, np.inf, s.hours_in_state)
     trips &= ~idle

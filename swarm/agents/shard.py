@@ -296,6 +296,7 @@ class Shard:
             carbon_price_per_tonne=signal.carbon_price_per_tonne,
             uniforms=self._uniforms("nature", tick),
             physical=self.spec.physical,
+            reserved=self.sent.sold(sold, first).any(axis=1) if len(sold) else None,
             struck=self.nature.struck(tick) if self.spec.physical else None,
             load_jump=self.nature.load_jump(tick) if self.spec.physical else None,
         )

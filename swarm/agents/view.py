@@ -53,6 +53,7 @@ class Interval:
         carbon_price_per_tonne: CO2 price.
         uniforms: (n, 4), nature's randomness for this tick.
         physical: the run has a grid: headroom and sudden changes are metered.
+        reserved: bool (n,), sold reserve and holds it; None: nobody does.
         struck: bool (n,), an outage event begins in this interval; None: nobody is struck.
         load_jump: (n,), part of the load series that comes at once at the interval's start because
             a load step begins (or ends: negative where it was a rise); None: nothing.
@@ -68,6 +69,7 @@ class Interval:
     carbon_price_per_tonne: float
     uniforms: Float
     physical: bool = False
+    reserved: np.ndarray | None = None
     struck: np.ndarray | None = None
     load_jump: Float | None = None
 

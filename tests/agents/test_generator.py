@@ -170,8 +170,14 @@ def test_limits_hold_whatever_the_policy_does(asset: dict[str, Any], moves: list
         committed = bool(bench.s.running[0])
         accepted = np.floor(quantity * taken).astype(np.int64)
         m = bench.deliver(accepted, uniforms=[u_fail, u_repair, 0.5, 0.5])
-        failed = committed and not bench.s.running[0]
         output = int(m.generation_w[0])
+        if committed and not ran and accepted.sum() == 0 and low > 0:
+            # Nobody bought its start: it stays off and may start again at once.
+            assert output == m.cost_micro[0] == m.inertia_kws[0] == 0
+            assert not bench.s.running[0]
+            last, ran, since, failed_before = 0, False, 1e9, False
+            continue
+        failed = committed and not bench.s.running[0]
         runs = committed and not failed
 
         if not committed:

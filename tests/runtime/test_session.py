@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,8 @@ def test_progress_is_told_everything() -> None:
         def note(self, text: str) -> None:
             heard.append("note")
 
-        def begin(self, scenario: Scenario, agents: int) -> None:
-            heard.append(f"begin {agents}")
+        def begin(self, scenario: Scenario, names: Sequence[str]) -> None:
+            heard.append(f"begin {len(names)}")
 
         def starting(self, ready: int, actors: int) -> None:
             heard.append("starting")
