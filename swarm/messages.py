@@ -365,7 +365,7 @@ def encode(message: msgspec.Struct) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(data: bytes, kind: type[Message]) -> Message:
+def decode(data: bytes | memoryview, kind: type[Message]) -> Message:
     """The message of type `kind` in `data`; its arrays are read-only views of `data`.
 
     Raises:

@@ -156,7 +156,7 @@ class Counts:
     refused: int
 
 
-def unpack(data: bytes) -> Parcel:
+def unpack(data: bytes | memoryview) -> Parcel:
     """The parcel in `data`, its body still bytes; one of another version has its head alone.
 
     Raises:

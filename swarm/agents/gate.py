@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from swarm.agents.kinds import Kind
 from swarm.agents.reserve import ReserveShape
 from swarm.messages import DOWN, UP, Float, Int
-from swarm.scenario.policies import Policies
 from swarm.scenario.roster import Roster
 from swarm.trust.pipeline import Checks, policy_check
 from swarm.trust.records import Violations
@@ -34,6 +33,9 @@ from swarm.trust.rules import (
     Use,
     declare,
 )
+
+if TYPE_CHECKING:
+    from swarm.scenario.policies import Policies
 
 CHECKS = Checks(tuple(rule for name in RULES for rule in policy_check(name).rules))
 """Every rule. Records of any shard name the same rules, whichever of them it declares."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -32,9 +33,11 @@ from swarm.messages import (
     decode,
     encode,
 )
-from swarm.scenario.negotiation import Negotiation
 from swarm.trust.exchange import Awards, Report, joined, offers_data
 from swarm.trust.keys import Purpose, sign
+
+if TYPE_CHECKING:
+    from swarm.scenario.negotiation import Negotiation
 
 
 class Host:

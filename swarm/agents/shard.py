@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,12 +31,14 @@ from swarm.messages import (
     StepReply,
 )
 from swarm.rng import uniforms
-from swarm.scenario.negotiation import Negotiation
-from swarm.scenario.policies import Policies
 from swarm.scenario.roster import Roster
 from swarm.trust.exchange import Awards
 from swarm.trust.holder import Held, Holder, Signing
 from swarm.trust.records import Dispatches, Violations
+
+if TYPE_CHECKING:
+    from swarm.scenario.negotiation import Negotiation
+    from swarm.scenario.policies import Policies
 
 
 @dataclass(frozen=True)
@@ -283,6 +285,7 @@ class Shard:
             power_w = (accepted * self._sides).sum(axis=1)[acting]
             dispatches = Dispatches(tick, self.agents[acting], power_w)
         self.acted = Acted(None, held, violations, dispatches)
+        reserved = self.sent.sold(sold, first).sum(axis=1) > 0
         actual = self.nature.values(tick)
         self._forecaster.learn(actual)
         interval = Interval(
@@ -296,7 +299,7 @@ class Shard:
             carbon_price_per_tonne=signal.carbon_price_per_tonne,
             uniforms=self._uniforms("nature", tick),
             physical=self.spec.physical,
-            reserved=self.sent.sold(sold, first).any(axis=1) if len(sold) else None,
+            reserved=reserved,
             struck=self.nature.struck(tick) if self.spec.physical else None,
             load_jump=self.nature.load_jump(tick) if self.spec.physical else None,
         )

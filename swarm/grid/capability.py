@@ -9,13 +9,16 @@ there for the emergency protocol: batteries first, non-critical load, then gener
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swarm.grid.devices import BATTERY_KINDS, LOAD_KINDS, PRIORITIES, Devices
 from swarm.grid.frequency_types import EmergencyResources, Responders, Trips
 from swarm.messages import Float, Int, Meters
-from swarm.scenario.grid import Grid
+
+if TYPE_CHECKING:
+    from swarm.scenario.grid import Grid
 
 OUTSIDE_GOVERNOR_LAG_S, OUTSIDE_REHEAT_LAG_S, OUTSIDE_DIRECT_SHARE = 0.2, 8.0, 0.3
 """The grid outside answers like one large steam unit (Anderson and Mirheydar, 1990)."""

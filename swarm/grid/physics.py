@@ -9,6 +9,7 @@ rotating masses gave.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,7 +22,9 @@ from swarm.grid.feeder_table import FeederTable
 from swarm.grid.frequency_types import AreaSpec, FrequencyResult, Interval
 from swarm.grid.voltage import FeederVoltage
 from swarm.messages import Int, Meters, Response
-from swarm.scenario.grid import Grid
+
+if TYPE_CHECKING:
+    from swarm.scenario.grid import Grid
 
 LEAST_INERTIA_S = 0.1
 """On an island where no machine runs, grid-forming inverters stand for this inertia of the load."""

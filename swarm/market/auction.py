@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +17,11 @@ from swarm.market.outside import Connection
 from swarm.market.record import Agreed, Cleared
 from swarm.market.reserve import NO_PRICES, ReserveContracts, without_reserve
 from swarm.messages import NO_CODES, NO_RESERVE, NOTHING, ORDER_COLUMNS, Codes, Drawn, Orders
-from swarm.scenario.negotiation import Negotiation
 from swarm.trust.holder import Signing
 from swarm.trust.records import Violations
+
+if TYPE_CHECKING:
+    from swarm.scenario.negotiation import Negotiation
 
 
 @dataclass(frozen=True)

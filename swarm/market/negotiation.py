@@ -21,6 +21,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -31,7 +32,9 @@ from swarm.market.curves import Awards, Quantities, Sums
 from swarm.market.exact import share_pro_rata
 from swarm.market.orders import BUY, SELL, Int, OrderBook, to_milli
 from swarm.rng import uniforms
-from swarm.scenario.negotiation import Negotiation
+
+if TYPE_CHECKING:
+    from swarm.scenario.negotiation import Negotiation
 
 STREAM = "negotiation"
 """Stream of the draws of lost and late answers."""

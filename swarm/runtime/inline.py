@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from swarm.agents.host import Host
 from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import Operator, OperatorSpec
@@ -15,6 +17,7 @@ from swarm.market.negotiation import Answer, Call
 from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import Alert, Notice, Signal, StepReply
 from swarm.runtime.bargain import Bargain
+from swarm.runtime.exchange import Exchange, HostDesk, Told
 
 
 class InlineEngine:
@@ -32,6 +35,8 @@ class InlineEngine:
         self.market = Market(market)
         self.operator = Operator(operator)
         self.bargain = Bargain(market, self._call)
+        self._desks = [HostDesk(host, f"host-{at}") for at, host in enumerate(self.hosts)]
+        self._exchange = Exchange([len(agents) for agents in market.host_agents])
         self._replies: list[StepReply] = []
         self.alert_seconds: list[float] = []
 
@@ -42,10 +47,14 @@ class InlineEngine:
 
     def send(self, signal: Signal, notices: Sequence[Notice] | None) -> None:
         """Step every host."""
-        told: Sequence[Notice | None] = notices or [None] * len(self.hosts)
-        self._replies = [
-            host.step(signal, notice) for host, notice in zip(self.hosts, told, strict=True)
-        ]
+        self._replies = []
+        for at, desk in enumerate(self._desks):
+            notice = None if notices is None else notices[at]
+            parcel = self._exchange.step(at, signal.tick, notice is not None)
+            told = Told(signal, notice, self._exchange.arrived[at])
+            answer = desk.handle(msgspec.structs.replace(parcel, body=told))
+            self._exchange.answered(at, parcel)
+            self._replies.append(answer.body)
 
     def gather(self) -> Sequence[StepReply]:
         """The replies of the hosts."""
@@ -63,14 +72,27 @@ class InlineEngine:
         return Closed(cleared, operated, notices, record)
 
     def _call(self, calls: Sequence[Call]) -> Sequence[Answer]:
-        return [host.answer(call) for host, call in zip(self.hosts, calls, strict=True)]
+        answers = []
+        for at, (desk, call) in enumerate(zip(self._desks, calls, strict=True)):
+            parcel = self._exchange.call(at, call)
+            answers.append(desk.handle(parcel).body)
+            self._exchange.answered(at, parcel)
+        return answers
 
     def alert(self, alert: Alert) -> None:
         """Call every host; returns when all have acknowledged."""
         begin = time.perf_counter()
-        for host in self.hosts:
-            host.alert(alert)
+        for at, desk in enumerate(self._desks):
+            parcel = self._exchange.alert(at, alert)
+            desk.alert(parcel)
+            self._exchange.answered(at, parcel)
         self.alert_seconds.append(time.perf_counter() - begin)
+
+    def messages(self) -> dict[str, dict[str, int]]:
+        """Messages so far by lane and fate."""
+        arrived = self._exchange.arrived
+        counts = [desk.counts(arrived[at]) for at, desk in enumerate(self._desks)]
+        return self._exchange.messages(counts)
 
     def fetch(self, record: TickRecord) -> TickRecord:
         """The record itself."""

@@ -1,10 +1,19 @@
-"""The environment of a Ray on this machine, set before ray is imported: Ray reads it only then."""
+"""What connecting to Ray takes besides ray: its environment, read when it is imported, and care."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import signal
+import socket
 import sys
+import threading
+from collections.abc import Iterator
+
+from swarm.errors import UsageError
+
+CONNECT_SECONDS = 5.0
 
 
 def prepare(address: str | None) -> str | None:
@@ -38,3 +47,38 @@ def prepare(address: str | None) -> str | None:
         for name, value in settings.items():
             os.environ.setdefault(name, value)
     return address
+
+
+def probe(address: str) -> None:
+    """Refuse a host:port at which nothing listens, before Ray waits for it in silence."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto" or not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(no_cluster(address, str(error))) from None
+
+
+def no_cluster(address: str, why: str) -> str:
+    """What to tell where no cluster answers."""
+    return (
+        f"--address {address}: no Ray cluster answers ({why}); start one with "
+        "`ray start --head`, or leave --address away to run on this machine"
+    )
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is done: Ray crashes when its start or end is cut short."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

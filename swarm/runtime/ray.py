@@ -13,10 +13,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -25,108 +22,45 @@ import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from swarm.agents.host import Host
 from swarm.agents.shard import ShardSpec
 from swarm.errors import RunError, SwarmError, UsageError
 from swarm.grid.balance import Operated
-from swarm.grid.operator import Operator, OperatorSpec
+from swarm.grid.operator import OperatorSpec
 from swarm.loop import Closed
 from swarm.market.auction import MarketSpec
-from swarm.market.auctioneer import Market
 from swarm.market.negotiation import Answer, Call
-from swarm.market.record import Agreed, Cleared, TickRecord
+from swarm.market.record import Cleared, TickRecord
 from swarm.messages import (
     Acknowledgement,
     Alert,
     Drawn,
-    Notice,
     Signal,
-    StepReply,
     decode,
     encode,
 )
+from swarm.post import Parcel
+from swarm.runtime.actors import HostActor, MarketActor, OperatorActor
 from swarm.runtime.bargain import Bargain
+from swarm.runtime.exchange import Exchange, LaneCounts, framed, unframed
+from swarm.runtime.local_ray import no_cluster, probe, uninterrupted
 
 REFERENCE_FROM_AGENTS = 400
 """Agents per host from which replies travel as references: about 250 bytes an agent and tick."""
 ACTORS_PER_CPU = 4
 ACTOR_OPTIONS = {"num_cpus": 0.01, "max_restarts": 0, "max_task_retries": 0}
 EMERGENCY = "emergency"
-CONNECT_SECONDS = 5.0
 
 Started = Callable[[int, int], None]
 
 
-class _HostActor:
-    """`Host` behind bytes."""
+class _HostActor(HostActor):
+    """With Ray's lanes: alerts run beside a step."""
 
-    def __init__(self, specs: Sequence[ShardSpec], path: Sequence[str]) -> None:
-        sys.path += [entry for entry in path if entry not in sys.path]
-        self._host = Host(specs)
+    alert = ray.method(concurrency_group=EMERGENCY)(HostActor.alert)
 
     def ready(self) -> tuple[str, int]:
         """Answers once the host exists, with its node's id and its process id."""
         return ray.get_runtime_context().get_node_id(), os.getpid()
-
-    def step(self, signal: bytes, notice: bytes | None) -> bytes:
-        """See `Host.step`."""
-        told = None if notice is None else decode(notice, Notice)
-        return encode(self._host.step(decode(signal, Signal), told))
-
-    def answer(self, call: bytes) -> bytes:
-        """See `Host.answer`."""
-        return encode(self._host.answer(decode(call, Call)))
-
-    @ray.method(concurrency_group=EMERGENCY)  # type: ignore[untyped-decorator]
-    def alert(self, alert: bytes) -> bytes:
-        """See `Host.alert`; runs beside a step."""
-        return encode(self._host.alert(decode(alert, Alert)))
-
-
-class _MarketActor:
-    """`Market` behind bytes: the clearing, the record, then one notice per host."""
-
-    def __init__(self, spec: MarketSpec) -> None:
-        self._market = Market(spec)
-
-    def buy_reserve(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
-        """See `Market.buy_reserve`; what was bought of each host's offers."""
-        decoded = [decode(reply, StepReply) for reply in replies]
-        bought = self._market.buy_reserve(tick, decoded, decode(drawn, Drawn))
-        return tuple(bought_w.tobytes() for bought_w in bought)
-
-    def clear(
-        self,
-        tick: int,
-        drawn: bytes,
-        agreed: bytes | None,
-        answers: Sequence[bytes],
-        *replies: bytes,
-    ) -> tuple[bytes, ...]:
-        """See `Market.clear`."""
-        cleared, record, notices = self._market.clear(
-            tick,
-            [decode(reply, StepReply) for reply in replies],
-            decode(drawn, Drawn),
-            None if agreed is None else decode(agreed, Agreed),
-            [decode(answer, Answer) for answer in answers],
-        )
-        written = b"" if record is None else encode(record)
-        return (encode(cleared), written, *(encode(notice) for notice in notices))
-
-
-class _OperatorActor:
-    """`Operator` behind bytes."""
-
-    def __init__(self, spec: OperatorSpec) -> None:
-        self._operator = Operator(spec)
-
-    def operate(self, tick: int, last: bytes | None, *replies: bytes) -> tuple[bytes, bytes]:
-        """See `Operator.operate`."""
-        cleared = None if last is None else decode(last, Cleared)
-        decoded = [decode(reply, StepReply) for reply in replies]
-        operated, drawn = self._operator.operate(tick, cleared, decoded)
-        return encode(operated), encode(drawn)
 
 
 class Cluster:
@@ -144,15 +78,15 @@ class Cluster:
             return
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         if address is not None:
-            _probe(address)
+            probe(address)
             try:
-                with _uninterrupted():
+                with uninterrupted():
                     ray.init(address=address, **quiet)
             except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-                raise UsageError(_no_cluster(address, str(error).splitlines()[0])) from None
+                raise UsageError(no_cluster(address, str(error).splitlines()[0])) from None
             return
         try:
-            with _uninterrupted():
+            with uninterrupted():
                 ray.init(address="local", include_dashboard=False, **quiet)
         except Exception as error:
             self.close()
@@ -182,12 +116,12 @@ class Cluster:
 
     def end_actors(self) -> None:
         """End the actors of all engines started so far."""
-        with _uninterrupted():
+        with uninterrupted():
             self._kill()
 
     def close(self) -> None:
         """End the actors, disconnect, and stop Ray where it was started here."""
-        with _uninterrupted():
+        with uninterrupted():
             self._kill()
             if self.owned and ray.is_initialized():
                 ray.shutdown()
@@ -225,17 +159,19 @@ class RayEngine:
         self._agents = [sum(len(spec.roster) for spec in specs) for specs in hosts]
         self._actors: list[Any] = []
         with _translated():
-            self._market = _actor(_MarketActor).remote(market)
-            self._operator = _actor(_OperatorActor).remote(operator)
+            self._market = _actor(MarketActor).remote(market)
+            self._operator = _actor(OperatorActor).remote(operator)
             owner += [self._market, self._operator]
             lanes = ray.remote(concurrency_groups={EMERGENCY: 1})
             host = _actor(_HostActor, lanes, scheduling_strategy="SPREAD")
-            for specs in hosts:
-                self._actors.append(host.remote(tuple(specs), sys.path))
+            for at, specs in enumerate(hosts):
+                self._actors.append(host.remote(tuple(specs), f"host-{at}", sys.path))
                 owner.append(self._actors[-1])
             self.placements = _wait([actor.ready.remote() for actor in self._actors], started)
         largest = max((len(agents) for agents in market.host_agents), default=0)
         self._by_reference = largest >= REFERENCE_FROM_AGENTS
+        self._exchange = Exchange(self._agents)
+        self._posted: list[Parcel] = []
         self._pending: list[Any] = []
         self._answers: list[bytes] = []
         self._ticks = len(market.price_cap)
@@ -251,11 +187,13 @@ class RayEngine:
     def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
         """Start the step of every host."""
         told = [None] * len(self._actors) if notices is None else notices
-        data = encode(signal)
-        self._pending = [
-            actor.step.remote(data, notice)
-            for actor, notice in zip(self._actors, told, strict=True)
-        ]
+        data, exchange = encode(signal), self._exchange
+        self._posted, self._pending = [], []
+        for at, (actor, notice) in enumerate(zip(self._actors, told, strict=True)):
+            parcel = exchange.step(at, signal.tick, notice is not None)
+            self._posted.append(parcel)
+            call = actor.step.remote(encode(parcel), data, notice, exchange.arrived[at])
+            self._pending.append(call)
 
     def gather(self) -> Sequence[Any]:
         """Replies of all hosts: bytes, or references the driver never opens."""
@@ -281,6 +219,8 @@ class RayEngine:
             else:
                 clearing = self._market.clear.remote(tick, drawn, agreed, answers, *replies)
                 operated, (told, record, *notices) = ray.get([operating, clearing])
+        for at, parcel in enumerate(self._posted):
+            self._exchange.answered(at, parcel)
         return Closed(decode(told, Cleared), decode(operated, Operated), notices, record)
 
     def _negotiate(
@@ -294,13 +234,16 @@ class RayEngine:
         return encode(agreed), self._answers
 
     def _call(self, calls: Sequence[Call]) -> list[Answer]:
+        parcels = [self._exchange.call(at, call) for at, call in enumerate(calls)]
         pending = [
-            actor.answer.remote(encode(call))
-            for actor, call in zip(self._actors, calls, strict=True)
+            actor.answer.remote(framed(parcel))
+            for actor, parcel in zip(self._actors, parcels, strict=True)
         ]
         with _translated(self._names, pending):
             self._answers = ray.get(pending)
-        return [decode(answer, Answer) for answer in self._answers]
+        for at, parcel in enumerate(parcels):
+            self._exchange.answered(at, parcel)
+        return [unframed(answer, Answer).body for answer in self._answers]
 
     def _operate(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> list[Any]:
         """References to what everybody and what the market is told."""
@@ -316,15 +259,28 @@ class RayEngine:
             RunError: where a host is dead or acknowledges something else. No call is repeated.
         """
         begin = time.perf_counter()
-        data = encode(alert)
-        calls = [actor.alert.remote(data) for actor in self._actors]
+        parcels = [self._exchange.alert(at, alert) for at in range(len(self._actors))]
+        calls = [
+            actor.alert.remote(framed(parcel))
+            for actor, parcel in zip(self._actors, parcels, strict=True)
+        ]
         with _translated(self._names, calls):
             answers: list[bytes] = ray.get(calls)
+        for at, parcel in enumerate(parcels):
+            self._exchange.answered(at, parcel)
         for name, agents, answer in zip(self._names, self._agents, answers, strict=True):
             acknowledged = decode(answer, Acknowledgement)
             if acknowledged != Acknowledgement(alert.tick, agents):
                 raise RunError(f"the host of {name} answered {alert} with {acknowledged}")
         self.alert_seconds.append(time.perf_counter() - begin)
+
+    def messages(self) -> dict[str, dict[str, int]]:
+        """Messages so far by lane and fate."""
+        arrived = self._exchange.arrived
+        calls = [actor.counts.remote(arrived[at]) for at, actor in enumerate(self._actors)]
+        with _translated(self._names, calls):
+            counts: list[LaneCounts] = ray.get(calls)
+        return self._exchange.messages(counts)
 
     def fetch(self, record: Any) -> TickRecord:
         """The record behind a handle."""
@@ -369,24 +325,6 @@ def _describe(specs: Sequence[ShardSpec]) -> str:
     return ", ".join(f"{len(spec.roster)} {spec.roster.kind}" for spec in specs)
 
 
-def _probe(address: str) -> None:
-    """Refuse a host:port at which nothing listens, before Ray waits for it in silence."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto" or not host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise UsageError(_no_cluster(address, str(error))) from None
-
-
-def _no_cluster(address: str, why: str) -> str:
-    return (
-        f"--address {address}: no Ray cluster answers ({why}); start one with "
-        "`ray start --head`, or leave --address away to run on this machine"
-    )
-
-
 @contextlib.contextmanager
 def _translated(names: Sequence[str] = (), pending: Sequence[Any] = ()) -> Iterator[None]:
     """Turn Ray's errors into ours: our own from inside an actor, a dead actor into its name."""
@@ -402,22 +340,6 @@ def _translated(names: Sequence[str] = (), pending: Sequence[Any] = ()) -> Itera
         raise RunError(f"{who} died: {str(error).splitlines()[0]}") from error
     except RayError as error:
         raise RunError(f"Ray failed: {error}") from error
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done: Ray crashes when its start or end is cut short."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        raise KeyboardInterrupt
 
 
 def _failed(ref: Any) -> bool:

@@ -69,7 +69,7 @@ def test_ray_changes_no_byte(
     assert run.digest == reference.digest
     assert run.run_dir is not None
     assert reference.run_dir is not None
-    for name in ("metrics.json", "scenario.resolved.yaml"):
+    for name in ("metrics.json", "scenario.resolved.yaml", "audit.log"):
         assert (run.run_dir / name).read_bytes() == (reference.run_dir / name).read_bytes()
     hosts = json.loads((run.run_dir / "manifest.json").read_text())["hosts"]
     if per_actor != "auto":
@@ -102,6 +102,23 @@ def test_large_replies_travel_by_reference_and_change_nothing(
 
     monkeypatch.setattr(engine, "REFERENCE_FROM_AGENTS", 1)
     assert evening(None, engine="ray", agents_per_actor=12).digest == reference.digest
+
+
+@pytest.mark.parametrize("by_reference", [False, True])
+def test_negotiation_on_ray_changes_no_byte(
+    ray_cluster: str, monkeypatch: pytest.MonkeyPatch, by_reference: bool
+) -> None:
+    import swarm.runtime.ray as engine
+
+    if by_reference:
+        monkeypatch.setattr(engine, "REFERENCE_FROM_AGENTS", 1)
+    sets = ("market.mechanism=negotiated", "market.negotiation.lost_share=0.1")
+    runs = [
+        evening(None, sets, engine=name, agents_per_actor=per_actor)
+        for name, per_actor in (("inline", AGENTS), ("ray", 12))
+    ]
+    assert runs[0].digest == runs[1].digest
+    assert runs[0].audit_log == runs[1].audit_log is not None
 
 
 def test_another_seed_gives_other_bytes(reference: Run) -> None:

@@ -1,0 +1,98 @@
+"""Hosts, market and operator behind bytes: what an actor holds, whatever runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import msgspec
+
+from swarm.agents.host import Host
+from swarm.agents.shard import ShardSpec
+from swarm.grid.operator import Operator, OperatorSpec
+from swarm.market.auction import MarketSpec
+from swarm.market.auctioneer import Market
+from swarm.market.negotiation import Answer, Call
+from swarm.market.record import Agreed, Cleared
+from swarm.messages import Alert, Drawn, Notice, Signal, StepReply, decode, encode
+from swarm.post import unpack
+from swarm.runtime.exchange import HostDesk, LaneCounts, Told, framed, unframed
+
+
+class HostActor:
+    """A `HostDesk` behind bytes."""
+
+    def __init__(self, specs: Sequence[ShardSpec], name: str, path: Sequence[str]) -> None:
+        sys.path += [entry for entry in path if entry not in sys.path]
+        self._desk = HostDesk(Host(specs), name)
+
+    def step(self, head: bytes, signal: bytes, notice: bytes | None, delivered: int) -> bytes:
+        """See `Host.step`; the parcel's body comes apart, since hosts share the signal."""
+        told = Told(
+            decode(signal, Signal), None if notice is None else decode(notice, Notice), delivered
+        )
+        parcel = msgspec.structs.replace(unpack(head), body=told)
+        return framed(self._desk.handle(parcel))
+
+    def answer(self, call: bytes) -> bytes:
+        """See `Host.answer`."""
+        return framed(self._desk.handle(unframed(call, Call)))
+
+    def alert(self, alert: bytes) -> bytes:
+        """See `Host.alert`; may be called beside a step."""
+        return encode(self._desk.alert(unframed(alert, Alert)))
+
+    def counts(self, delivered: int) -> LaneCounts:
+        """See `HostDesk.counts`."""
+        return self._desk.counts(delivered)
+
+
+class MarketActor:
+    """`Market` behind bytes: the clearing, the record, then one notice per host."""
+
+    def __init__(self, spec: MarketSpec) -> None:
+        self._market = Market(spec)
+
+    def buy_reserve(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
+        """See `Market.buy_reserve`; what was bought of each host's offers."""
+        decoded = [_reply(reply) for reply in replies]
+        bought = self._market.buy_reserve(tick, decoded, decode(drawn, Drawn))
+        return tuple(bought_w.tobytes() for bought_w in bought)
+
+    def clear(
+        self,
+        tick: int,
+        drawn: bytes,
+        agreed: bytes | None,
+        answers: Sequence[bytes],
+        *replies: bytes,
+    ) -> tuple[bytes, ...]:
+        """See `Market.clear`."""
+        cleared, record, notices = self._market.clear(
+            tick,
+            [_reply(reply) for reply in replies],
+            decode(drawn, Drawn),
+            None if agreed is None else decode(agreed, Agreed),
+            [unframed(answer, Answer).body for answer in answers],
+        )
+        written = b"" if record is None else encode(record)
+        return (encode(cleared), written, *(encode(notice) for notice in notices))
+
+
+def _reply(data: bytes) -> StepReply:
+    reply: StepReply = unframed(data, StepReply).body
+    return reply
+
+
+class OperatorActor:
+    """`Operator` behind bytes."""
+
+    def __init__(self, spec: OperatorSpec) -> None:
+        self._operator = Operator(spec)
+
+    def operate(self, tick: int, last: bytes | None, *replies: bytes) -> tuple[bytes, bytes]:
+        """See `Operator.operate`."""
+        cleared = None if last is None else decode(last, Cleared)
+        decoded = [_reply(reply) for reply in replies]
+        operated, drawn = self._operator.operate(tick, cleared, decoded)
+        return encode(operated), encode(drawn)
