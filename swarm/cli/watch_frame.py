@@ -29,7 +29,7 @@ IMPORTANT = (
     "violations",
     "refused",
     "contracts",
-    "in agreement",
+    "active agents",
 )
 """What a small terminal shows first."""
 SPARKS, ASCII_SPARKS = "▁▂▃▄▅▆▇█", "_.,-=+*#"

@@ -92,14 +92,14 @@ def test_frames_hold_parcel_and_body() -> None:
 @pytest.mark.parametrize("mechanism", ["uniform_price", "negotiated"])
 def test_messages_add_up_on_every_engine(ray_cluster: str, mechanism: str) -> None:
     found: list[dict[str, Any]] = []
-    sets = (f"market.mechanism={mechanism}",)
+    sets = (f"market.mechanism={mechanism}", "baseline=null", "market.vertical_step=lower")
     for options in ({"engine": "inline"}, {"engine": "ray"}):
-        run = swarm.run("emergency", ticks=24, agents=24, out=None, sets=sets, **options)
+        run = swarm.run("emergency", out=None, sets=sets, **options)
         found.append(run.timings["messages"])
         for counts in found[-1].values():
             assert counts["sent"] == counts["delivered"] + counts["queued"] + counts["refused"]
     market = found[0]["market"]
-    assert market["delivered"] == market["sent"] > 24 * 24 * 4
+    assert market["delivered"] == market["sent"] > 36 * 286 * 4
     assert found[0]["emergency"]["sent"] > 0
     assert found[0]["emergency"] == found[1]["emergency"]
     assert found[0]["market"] == found[1]["market"]
