@@ -18,7 +18,7 @@ LEAST_LINES = 18
 STILL_LINES = 24
 """Lines of a frame that is not drawn to a screen."""
 GAP = 2
-LABEL = 13
+LABEL = 14
 BAR = 24
 IMPORTANT = (
     "price",
