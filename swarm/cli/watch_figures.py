@@ -233,7 +233,7 @@ class Figures:
         return (
             Row("price", price_words(last.price_milli, self._scenario.currency)),
             Row("traded", _megawatts(last.volume_w)),
-            Row("active agents", f"{last.agreed:,} of {len(self._names):,} agents"),
+            Row("active", f"{last.agreed:,} of {len(self._names):,} agents"),
             Row("rounds", f"{last.rounds:,}, consensus {share:.1f} %"),
             Row("negotiations", "-" if math.isnan(answers) else f"{answers:,.0f}/s"),
             Row("contracts", f"{self._contracts:,} signed"),

@@ -18,7 +18,7 @@ LEAST_LINES = 18
 STILL_LINES = 24
 """Lines of a frame that is not drawn to a screen."""
 GAP = 2
-LABEL = 14
+LABEL = 13
 BAR = 24
 IMPORTANT = (
     "price",
@@ -29,7 +29,7 @@ IMPORTANT = (
     "violations",
     "refused",
     "contracts",
-    "active agents",
+    "active",
 )
 """What a small terminal shows first."""
 SPARKS, ASCII_SPARKS = "▁▂▃▄▅▆▇█", "_.,-=+*#"

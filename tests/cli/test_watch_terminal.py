@@ -56,7 +56,7 @@ def test_a_run_is_watched_on_a_screen_of_its_own(tmp_path: Path) -> None:
     assert drawn.index(ALTERNATE) < drawn.rindex(NORMAL)
     assert drawn.rindex(SHOW) > drawn.rindex(HIDE)
     last = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn[drawn.rindex(NORMAL) :])
-    assert re.search(r"active agents +\d+ of 100 agents", last)
+    assert re.search(r"active +\d+ of 100 agents", last)
     assert re.search(r"unpermitted\D+0\b", last)
     assert "consensus" in last
     assert "negotiat" in last
