@@ -18,7 +18,8 @@ from swarm.agents.shard import ShardSpec
 from swarm.agents.view import View
 from swarm.errors import RunError
 from swarm.loop import Engine
-from swarm.messages import Acknowledgement, Alert, Float, Notice, Signal, StepReply, decode, encode
+from swarm.messages import Acknowledgement, Alert, Float, Notice, Signal, StepReply, encode
+from swarm.runtime.exchange import unframed
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.packing import contiguous, even, pack
 from swarm.runtime.setup import Plan, plan
@@ -145,7 +146,7 @@ def test_steps_keep_their_order_with_alerts_between(ready: Plan, alone: Any) -> 
         under_way += alone.gather()
         alone.alert(FAR)
     assert len(alone.alert_seconds) == TICKS
-    replies = [encode(decode(data, StepReply)) for data in ray.get(under_way)]
+    replies = [encode(unframed(data, StepReply).body) for data in ray.get(under_way)]
     assert replies == [encode(reply) for reply in source.replies]
 
 
