@@ -13,7 +13,8 @@ import numpy as np
 from swarm.grid.balance import Event, Operated
 from swarm.loop import Sink
 from swarm.market.record import TickRecord
-from swarm.results.audit import AuditWriter, public_keys_bytes, write_public_keys
+from swarm.results.audit import PUBLIC_KEYS, AuditWriter
+from swarm.results.folder import write_bytes
 from swarm.runtime.setup import Plan
 from swarm.trust.records import EmergencySteps, Record
 
@@ -33,37 +34,36 @@ class AuditedSink:
         self._sink.write(record, operated)
 
 
-def trust_section(ready: Plan, names: Sequence[str]) -> dict[str, Any] | None:
+def trust_section(ready: Plan, public_keys: bytes) -> dict[str, Any] | None:
     """What the manifest says of signatures; None where nothing is signed.
 
     Args:
         ready: the run.
-        names: of its agents, in global order.
+        public_keys: the file of public keys.
     """
     signing = ready.signing
     if signing is None:
         return None
-    keys = public_keys_bytes(names, ready.public_keys[:-1])
     return {
         "run_id": signing.run.hex(),
         "signatures": "per_shard" if signing.per_shard else "per_agent",
         "keys": "seed" if signing.folder is None else "folder",
         "market_public_key": signing.market.hex(),
-        "public_keys_sha256": hashlib.sha256(keys).hexdigest(),
+        "public_keys_sha256": hashlib.sha256(public_keys).hexdigest(),
         "shadow": signing.shadow,
     }
 
 
 @contextmanager
 def audited(
-    folder: Path | None, ready: Plan, names: Sequence[str], manifest: dict[str, Any]
+    folder: Path | None, ready: Plan, public_keys: bytes, manifest: dict[str, Any]
 ) -> Iterator[AuditWriter | None]:
     """The audit log while the block lasts, anchored however it ends; None where nothing is signed.
 
     Args:
         folder: the run's folder; None keeps the log in memory.
         ready: the run.
-        names: of its agents, in global order.
+        public_keys: the file of public keys.
         manifest: has the `trust_section`, and is told of the anchor.
     """
     signing = ready.signing
@@ -71,7 +71,8 @@ def audited(
         yield None
         return
     audit = AuditWriter(folder, signing.run, signing.market_key())
-    write_public_keys(folder, names, ready.public_keys[:-1])
+    if folder is not None:
+        write_bytes(folder / PUBLIC_KEYS, public_keys)
     try:
         yield audit
     finally:

@@ -15,6 +15,7 @@ from swarm.errors import SwarmError, UsageError
 from swarm.grid.balance import Operated
 from swarm.loop import Sink, simulate
 from swarm.market.record import Cleared
+from swarm.results.audit import public_keys_bytes
 from swarm.results.folder import new_run_folder, write_json, write_text
 from swarm.results.run import Run, finished_run
 from swarm.results.writer import ResultWriter
@@ -209,7 +210,8 @@ def _simulate(
     now = datetime.now(UTC)
     manifest = manifest_of(scenario, ready, options.told(), len(hosts), prepared.notes, now)
     names = [name for roster in ready.rosters for name in roster.ids]
-    manifest["trust"] = trust_section(ready, names)
+    keys = public_keys_bytes(names, ready.public_keys[:-1]) if ready.signing else b""
+    manifest["trust"] = trust_section(ready, keys)
     if baseline is not None and scenario.baseline is not None:
         folder = baseline.run_dir
         manifest["baseline"] = {
@@ -224,7 +226,7 @@ def _simulate(
         stack.enter_context(_recorded(folder, manifest, prepared.resolved))
         progress.begin(scenario, names)
         writer = ResultWriter(scenario, ready.rosters, folder, ready.feeder)
-        audit = stack.enter_context(audited(folder, ready, names, manifest))
+        audit = stack.enter_context(audited(folder, ready, keys, manifest))
         engine = _engine(ready, hosts, cluster, progress, manifest)
         phases.seconds["start"] = time.perf_counter() - begin
         timed = TimedEngine(engine, phases)

@@ -131,9 +131,9 @@ class Verifier:
         self._low_w, self._high_w = limits_w[:, 0].copy(), limits_w[:, 1].copy()
         self._longest_window = longest_window
         self._shard_key = shard_key
-        self._key_reason = np.array(
-            [_KEY_REASONS[key_fault(key)] for key in public_keys], dtype=np.int8
-        )
+        # One key may stand for a whole shard.
+        faults = {key: _KEY_REASONS[key_fault(key)] for key in set(public_keys)}
+        self._key_reason = np.array([faults[key] for key in public_keys], dtype=np.int8)
         self._revoked = np.zeros(len(public_keys), dtype=np.bool_)
         for agent in revoked:
             self.revoke(agent)

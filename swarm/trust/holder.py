@@ -132,15 +132,23 @@ class Holder:
             UsageError: where a key cannot be read or used.
         """
         self._signing, self._first, self._agents = signing, first, len(names)
-        self._keys = signing.keys(first, names)
         size = BLOCK if signing.per_shard else len(names)
+        starts = range(0, len(names), size)
+        if signing.per_shard:
+            # Only the first of each block signs.
+            self._keys = [signing.keys(first + at, names[at : at + 1])[0] for at in starts]
+        else:
+            self._keys = signing.keys(first, names)
         self._blocks = [
-            (start, self._verifier(start, min(start + size, len(names))))
-            for start in range(0, len(names), size)
+            (start, self._verifier(start, min(start + size, len(names)))) for start in starts
         ]
 
     def _verifier(self, start: int, stop: int) -> Verifier:
-        keys = [key.public for key in self._keys[start:stop]]
+        shard_key = self._keys[start // BLOCK].public if self._signing.per_shard else None
+        if shard_key is not None:
+            keys = [shard_key] * (stop - start)
+        else:
+            keys = [key.public for key in self._keys[start:stop]]
         return Verifier(
             run=self._signing.run,
             market=self._signing.market,
@@ -148,7 +156,7 @@ class Holder:
             public_keys=keys,
             limits_w=np.zeros((stop - start, 2), dtype=np.int64),
             revoked=self._signing.revoked,
-            shard_key=keys[0] if self._signing.per_shard else None,
+            shard_key=shard_key,
         )
 
     @property
@@ -169,17 +177,18 @@ class Holder:
             limits_w: int64 (n, 2), least and greatest injection that was offered, reserve included.
         """
         permitted = np.zeros(self._agents, dtype=bool)
-        found: list[tuple[Int, Codes]] = []
+        agents: list[Int] = []
+        found: list[Codes] = []
         signed: list[tuple[int, int, bytes]] = []
         for start, verifier in self._blocks:
             stop = min(start + (BLOCK if self._signing.per_shard else self._agents), self._agents)
-            ends = self._first + np.array([start, stop])
-            low, high = np.searchsorted(awards.agent, ends).tolist()
+            low, high = np.searchsorted(awards.agent, [self._first + start, self._first + stop])
             agent = np.asarray(awards.agent[low:high])
             row = agent - self._first
-            verifier.limit(limits_w[start:stop])
             reasons = np.full(len(agent), Reason.NON_CANONICAL, dtype=np.int8)
-            signatures: list[Countersignature] = []
+            given: Sequence[Countersignature] | Countersignature = ()
+            verifier.limit(limits_w[start:stop])
+            # What cannot be written as a contract is none.
             if len(agent) and (reserve_w[row] >= 0).all():
                 contracts = build_contracts(
                     self._signing.run,
@@ -189,41 +198,34 @@ class Holder:
                     awards.price_milli[low:high],
                     reserve_w[row],
                 )
-                keys = [self._keys[at] for at in row.tolist()]
-                given: list[Countersignature] | Countersignature
-                if self._signing.per_shard:
-                    given = countersign_shard(self._keys[start], contracts)
-                    signatures = [given]
-                else:
-                    given = signatures = countersign(keys, contracts)
-                proofs = awards.proofs(low, high)
+                given = self._countersigned(start, row, contracts)
+                proofs = awards.proofs(int(low), int(high))
                 reasons = verifier.check(tick, contracts, awards.seal, proofs, given)
             if self._signing.per_shard and np.isin(reasons, _NOT_THE_MARKETS).any():
                 reasons[reasons == Reason.VALID] = Reason.TAMPERED
             valid = reasons == Reason.VALID
             permitted[row[valid]] = True
-            found.append((agent, reasons))
-            if self._signing.per_shard:
+            agents.append(agent)
+            found.append(reasons)
+            if isinstance(given, Countersignature):
                 if valid.any():
-                    signed.append((self._first + start, stop - start, signatures[0].signature))
+                    signed.append((self._first + start, stop - start, given.signature))
             else:
-                signed += [
-                    (who, 1, given.signature)
-                    for who, given, holds in zip(
-                        agent.tolist(), signatures, valid.tolist(), strict=False
-                    )
-                    if holds
-                ]
+                held = zip(agent.tolist(), given, valid.tolist(), strict=False)
+                signed += [(who, 1, each.signature) for who, each, holds in held if holds]
+        reasons = np.concatenate(found)
         if self._signing.shadow:
-            for _, reasons in found:
-                reasons[reasons == Reason.VALID] = Reason.SHADOW
+            reasons[reasons == Reason.VALID] = Reason.SHADOW
             permitted[:] = False
-        return Held(
-            permitted,
-            np.concatenate([agent for agent, _ in found]),
-            np.concatenate([reasons for _, reasons in found]),
-            _signatures(tick, signed),
-        )
+        return Held(permitted, np.concatenate(agents), reasons, _signatures(tick, signed))
+
+    def _countersigned(
+        self, start: int, row: Int, contracts: Sequence[bytes]
+    ) -> Sequence[Countersignature] | Countersignature:
+        """Each agent's signature, or that of the block for all of them."""
+        if self._signing.per_shard:
+            return countersign_shard(self._keys[start // BLOCK], contracts)
+        return countersign([self._keys[at] for at in row.tolist()], contracts)
 
 
 def no_reserve(agents: int) -> Int:
