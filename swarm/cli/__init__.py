@@ -19,6 +19,7 @@ COMMANDS = {
     "schema": ("swarm.cli.schema", "Print the JSON Schema of a scenario, for editors."),
     "show": ("swarm.cli.show", "Show what a past run was and gave."),
     "digest": ("swarm.cli.digest", "Print one SHA-256 over a run's result tables."),
+    "keys": ("swarm.cli.keys", "Make keys with which a scenario's agents and its market sign."),
     "audit": ("swarm.cli.audit", "Verify a run's audit log, or show one decision from it."),
     "doctor": ("swarm.cli.doctor", "Check this machine, and say how to mend what is missing."),
 }

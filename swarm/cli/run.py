@@ -62,6 +62,12 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="Folder that gets the run's folder.",
 )
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path, resolve_path=True),
+    metavar="FOLDER",
+    help="Sign with keys made by `swarm keys` instead of ones derived from the seed.",
+)
 @click.option("--watch", is_flag=True, help="Show a live dashboard of the run.")
 @click.option(
     "--shadow",
@@ -83,6 +89,7 @@ def command(
     policy: str,
     sets: tuple[str, ...],
     out: Path,
+    keys: Path | None,
     watch: bool,
     shadow: bool,
     as_json: bool,
@@ -120,6 +127,7 @@ def command(
             agents_per_actor=agents_per_actor,
             policy=policy,
             out=out,
+            keys=keys,
             progress=progress,
         )
     if as_json:

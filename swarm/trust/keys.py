@@ -199,20 +199,29 @@ def write_key_folder(folder: Path, keys: Mapping[str, Key]) -> None:
     the second shows damage of the first. The folder is made (0700) where it is missing.
 
     Raises:
-        UsageError: where a name is no file name, or a file of that name is there; nothing is
-            written then.
+        UsageError: where a name is no file name, a file of that name is there, or the folder
+            cannot be written; what was written until then is taken away again.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = {name: _key_path(folder, name) for name in keys}
     for name, path in paths.items():
         if os.path.lexists(path):
             raise UsageError(f"key of {name!r}: {path} exists, and keys are never overwritten")
-    for name, key in keys.items():
-        text = f"ed25519 secret {key.secret[:SEED_BYTES].hex()}\n"
-        text += f"ed25519 public {key.public.hex()}\n"
-        descriptor = os.open(paths[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
+    written: list[Path] = []
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name, key in keys.items():
+            text = f"ed25519 secret {key.secret[:SEED_BYTES].hex()}\n"
+            text += f"ed25519 public {key.public.hex()}\n"
+            descriptor = os.open(paths[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            written.append(paths[name])
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(text.encode())
+    except OSError as error:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise UsageError(
+            f"key folder {folder}: cannot write there ({error.strerror or error})"
+        ) from None
 
 
 def read_key_folder(folder: Path, names: Sequence[str]) -> list[Key]:
