@@ -14,6 +14,7 @@ from swarm.errors import SwarmError
 
 COMMANDS = {
     "run": ("swarm.cli.run", "Run a scenario."),
+    "compare": ("swarm.cli.compare", "Compare policies on the same seeds and days."),
     "list": ("swarm.cli.list_", "List the built-in scenarios."),
     "validate": ("swarm.cli.validate", "Check a scenario without running it."),
     "schema": ("swarm.cli.schema", "Print the JSON Schema of a scenario, for editors."),

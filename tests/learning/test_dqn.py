@@ -14,7 +14,6 @@ from tests.learning.same import State, assert_identical, assert_stacked
 from tests.learning.toys import (
     Auction,
     Cournot,
-    Float,
     Game,
     at_two_levels,
     equilibrium_prices,
@@ -215,12 +214,6 @@ def test_a_replay_states_its_memory() -> None:
 
 
 TWO_COSTS = (10.0, 20.0)
-BIDDERS: list[tuple[str, Game, Callable[[Game], Any] | None, float, float]] = [
-    # The game, the profiles to search for equilibria, a level, the unit of profit.
-    ("demand 80", Auction(TWO_COSTS, 80.0), None, 5.0, 400.0),
-    ("demand 150", Auction(TWO_COSTS, 150.0), None, 5.0, 400.0),
-    ("ten firms", Auction((20.0,) * 10, 300.0), at_two_levels, 5.0, 200.0),
-]
 
 
 @pytest.mark.parametrize(
@@ -238,3 +231,45 @@ def test_the_equilibria_of_the_toys_are_the_known_ones(
     game: Game, profiles: Callable[[Game], Any] | None, prices: list[float]
 ) -> None:
     assert equilibrium_prices(game, profiles and profiles(game)).tolist() == prices
+
+
+BIDDER = {"discount": 0.0, "batch": 64, "replay": 4000, "epsilon_end": 0.0}
+"""Bidders that see the next interval alone. Exploration must end: while a rival explores, a firm
+that earns nothing at the equilibrium gains by asking for more, and prices cycle."""
+
+
+@pytest.mark.parametrize(("demand_mw", "price"), [(80.0, 20.0), (150.0, 100.0)])
+def test_two_firms_learn_the_equilibrium_of_the_auction(demand_mw: float, price: float) -> None:
+    settings = dqn.Settings(**BIDDER, epsilon_ticks=1200)
+    prices = learned_prices(
+        Auction(TWO_COSTS, demand_mw), 10, settings, reward_unit=400.0, rounds=2000
+    )
+    # A level is 5 $/MWh.
+    assert np.median(np.abs(prices - price)) <= 5.0
+    assert (np.abs(prices - price) <= 5.0).mean() >= 0.8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("demand_mw", [80.0, 150.0])
+def test_most_pairs_of_firms_learn_the_equilibrium(demand_mw: float) -> None:
+    game = Auction(TWO_COSTS, demand_mw)
+    settings = dqn.Settings(**BIDDER, epsilon_ticks=1800)
+    prices = learned_prices(game, 40, settings, reward_unit=400.0)
+    off = np.abs(prices[:, None] - equilibrium_prices(game)).min(axis=1)
+    assert (off <= 5.0).mean() >= 0.9
+
+
+@pytest.mark.slow
+def test_ten_firms_with_ample_capacity_learn_to_ask_for_their_cost() -> None:
+    settings = dqn.Settings(**BIDDER, epsilon_ticks=1800)
+    prices = learned_prices(Auction((20.0,) * 10, 300.0), 20, settings, reward_unit=60.0)
+    assert (np.abs(prices - 20.0) <= 5.0).mean() >= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("firms", "price"), [(2, 40.0), (3, 32.5), (5, 25.0)])
+def test_the_median_of_cournot_games_is_near_the_equilibrium(firms: int, price: float) -> None:
+    """Single games spread further, as profits are flat around the best reply."""
+    settings = dqn.Settings(**BIDDER | {"replay": 10_000}, epsilon_ticks=3600)
+    prices = learned_prices(Cournot(firms), 20, settings, reward_unit=300.0, rounds=6000)
+    assert abs(np.median(prices) - price) <= 3.0

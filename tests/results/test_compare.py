@@ -1,0 +1,321 @@
+"""Statistics of a comparison against scipy, closed forms and whole runs."""
+
+from __future__ import annotations
+
+import html
+import io
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from plotly.offline import get_plotlyjs
+from scipy import stats
+
+import swarm
+from swarm.errors import UsageError
+from swarm.results.compare import (
+    Row,
+    interquartile_mean,
+    probability_of_improvement,
+    resampled,
+    resampled_means,
+    runs_table,
+    summarize,
+)
+from swarm.results.compare_metrics import METRICS, demand_mwh, figures
+from swarm.results.compare_page import page
+from swarm.results.compare_report import estimate, markdown, tables
+from swarm.results.tables import parquet_bytes, read_parquet
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def row(policy: str, seed: int, day: str = "2025-06-18", **values: float | None) -> Row:
+    """A run whose figures are 0 but for `values`."""
+    found: dict[str, float | None] = dict.fromkeys((metric.name for metric in METRICS), 0.0)
+    return Row("s", policy, seed, day, f"{policy}{seed}{day}", found | values, 1.0)
+
+
+def summary_of(rows: list[Row], policies: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
+    """What `Comparison.summary` gives of these rows."""
+    return {
+        "scenario": "s",
+        "ticks": 12,
+        "currency": "EUR",
+        "policies": list(policies),
+        "against": policies[-1],
+        "seeds": sorted({each.seed for each in rows}),
+        "days": sorted({each.day for each in rows}),
+        "lost_load_value_per_mwh": 3000.0,
+        "confidence": 0.95,
+        "resamples": 10_000,
+        "runs": {"planned": len(rows), "finished": len(rows)},
+        "failures": [],
+        "metrics": summarize(rows, policies, policies[-1], "EUR"),
+    }
+
+
+@pytest.mark.parametrize("count", range(1, 14))
+def test_interquartile_mean_is_scipys_trimmed_mean(count: int) -> None:
+    values = np.random.default_rng(count).normal(size=count)
+    assert interquartile_mean(values) == pytest.approx(stats.trim_mean(values, 0.25))
+
+
+def test_interval_is_scipys_percentile_bootstrap() -> None:
+    values = np.random.default_rng(5).gamma(2.0, size=12)
+    drawn = resampled_means(values[:, None], resampled(12))
+    expected = stats.bootstrap(
+        (values,),
+        lambda x, axis: stats.trim_mean(x, 0.25, axis=axis),
+        n_resamples=20_000,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    )
+    ours = np.quantile(drawn, [0.025, 0.975])
+    assert ours == pytest.approx(list(expected.confidence_interval), abs=0.04 * values.std())
+    assert drawn.std() == pytest.approx(expected.standard_error, rel=0.03)
+
+
+def test_resampled_means_follow_the_exact_distribution() -> None:
+    """Four values have 256 equally likely resamples: their interquartile means by enumeration."""
+    values = np.array([0.0, 1.0, 5.0, 20.0])
+    exact = [stats.trim_mean(drawn, 0.25) for drawn in itertools.product(values, repeat=4)]
+    drawn = resampled_means(values[:, None], resampled(4))
+    for level in (0.5, 2.0, 4.0, 12.0):
+        share = np.mean(np.array(exact) <= level)
+        error = 4 * np.sqrt(share * (1 - share) / len(drawn))
+        assert np.mean(drawn <= level) == pytest.approx(share, abs=error)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_interval_of_few_seeds_is_their_range(count: int) -> None:
+    """All of two (three) drawn are the least one in 1/4 (1/27) of cases, which is above 2.5 %."""
+    rows = [row(policy, seed, reward=seed**2) for policy in "ab" for seed in range(count)]
+    about = summarize(rows, ("a", "b"), "b", "EUR")["reward"]["policies"]["a"]
+    assert (about["low"], about["high"]) == (0, (count - 1) ** 2)
+    assert about["iqm"] == pytest.approx(np.mean(np.arange(count) ** 2))
+
+
+def test_days_are_strata() -> None:
+    """Days far apart do not widen the interval: each resample has every day equally often."""
+    values = np.tile([0.0, 100.0], (6, 1))
+    assert (resampled_means(values, resampled(6)) == 50.0).all()
+
+
+def test_days_of_one_seed_are_not_independent() -> None:
+    """Saying everything twice is no more evidence."""
+    values = np.random.default_rng(2).normal(size=(8, 1))
+    once = resampled_means(values, resampled(8))
+    twice = resampled_means(np.tile(values, 2), resampled(8))
+    assert twice == pytest.approx(once)
+
+
+def test_probability_of_improvement_is_mann_whitneys() -> None:
+    rng = np.random.default_rng(3)
+    ours, theirs = rng.integers(0, 6, (9, 4)) * 1.0, rng.integers(0, 5, (9, 4)) * 1.0
+    found, drawn = probability_of_improvement(ours, theirs, resampled(9, 500))
+    of_days = [stats.mannwhitneyu(ours[:, d], theirs[:, d]).statistic / 81 for d in range(4)]
+    assert found == pytest.approx(np.mean(of_days))
+    sample = resampled(9, 500)[7]
+    again, _ = probability_of_improvement(ours[sample], theirs[sample], resampled(9, 1))
+    assert drawn[7] == pytest.approx(again)
+
+
+def test_lower_cost_and_higher_reward_are_improvements() -> None:
+    rows = [row("a", seed, reward=2.0, total_cost=5.0, payments=1.0) for seed in range(4)]
+    rows += [row("b", seed, reward=1.0, total_cost=10.0, payments=1.0) for seed in range(4)]
+    found = summarize(rows, ("a", "b"), "b", "EUR")
+    for name, difference, relative in (("reward", 1.0, 1.0), ("total_cost", -5.0, -0.5)):
+        against = found[name]["against"]["a"]
+        assert against["probability_of_improvement"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+        assert against["difference"] == dict.fromkeys(("value", "low", "high"), difference)
+        assert against["relative"] == relative
+    assert "probability_of_improvement" not in found["payments"]["against"]["a"]
+    assert found["comfort"]["against"]["a"]["probability_of_improvement"]["value"] == 0.5
+
+
+def test_policies_are_judged_on_the_same_seeds() -> None:
+    """What one policy lacks at a seed is not counted for the other either."""
+    rows = [row("a", seed, reward=float(seed), comfort=None) for seed in range(5)]
+    rows += [row("b", seed, reward=0.0, comfort=1.0) for seed in range(4)]
+    rows[1] = row("a", 1, reward=None, comfort=None)
+    found = summarize(rows, ("a", "b"), "b", "EUR")
+    assert found["reward"]["seeds"] == 3
+    assert found["reward"]["policies"]["a"]["max"] == 3.0
+    assert found["reward"]["policies"]["a"]["mean"] == pytest.approx(5 / 3)
+    assert found["comfort"]["seeds"] == 0
+    assert found["comfort"]["policies"] == found["comfort"]["against"] == {}
+
+
+def test_a_policy_that_never_finished_does_not_hide_the_others() -> None:
+    rows = [row("b", seed, reward=float(seed)) for seed in range(3)]
+    found = summarize(rows, ("a", "b"), "a", "EUR")["reward"]
+    assert found["policies"]["b"]["iqm"] == 1.0
+    assert found["against"] == {}
+    assert summarize([], ("a", "b"), "b", "EUR")["reward"]["policies"] == {}
+
+
+def metrics_by_hand() -> dict[str, Any]:
+    energy = dict.fromkeys(("load", "charge", "activated", "stored_at_end"), 0.0)
+    return {
+        "scenario": "s",
+        "seed": 3,
+        "ticks": 12,
+        "system_cost": 1000.0,
+        "unserved_mwh": 2.0,
+        "shed_mwh": 0.5,
+        "shifted_mwh": 3.0,
+        "backlog_end_mwh": 1.0,
+        "missed_ev_mwh": 0.5,
+        "curtailed_mwh": 7.0,
+        "imports_mwh": 8.0,
+        "emissions_tonnes": 9.0,
+        "renewable_share": 0.4,
+        "seconds_in_band_share": None,
+        "price_cost_markup": 0.1,
+        "profit_by_kind": {"consumer": -700.0, "generator": 300.0, "ev": -50.0},
+        "received_by_kind": {"consumer": -600.0, "generator": 500.0, "ev": -40.0},
+        "energy_mwh_by_kind": {
+            "consumer": {**energy, "load": 99.0, "activated": 1.5},
+            "generator": energy,
+            "ev": {**energy, "charge": 4.0, "stored_at_end": 6.0},
+        },
+        "refusals_by_reason": {"expired": 2},
+    }
+
+
+def test_figures_of_a_run_by_hand() -> None:
+    found = figures(metrics_by_hand(), 3000.0)
+    # Wanted: 99 of which 1.5 were called off, 1 still owed, 1.5 without contract.
+    assert demand_mwh(metrics_by_hand()) == pytest.approx(100.0)
+    expected: Mapping[str, float | None] = {
+        "reward": -450.0,
+        "total_cost": 7000.0,
+        "payments": 640.0,
+        "price_cost_markup": 0.1,
+        "seconds_in_band_share": None,
+        "renewable_share": 0.4,
+        "curtailed_mwh": 7.0,
+        "imports_mwh": 8.0,
+        "demand_satisfied": 0.98,
+        "comfort": 1 - 5.0 / 100.5,
+        "emissions_tonnes": 9.0,
+        "unserved_mwh": 2.0,
+        "stored_at_end_mwh": 6.0,
+    }
+    assert {name: found[name] for name in expected} == pytest.approx(expected)
+    assert list(expected) == [metric.name for metric in METRICS]
+    assert found["profit_by_kind.consumer"] == -700.0
+    assert found["energy_mwh_by_kind.ev.charge"] == 4.0
+    assert found["system_cost"] == 1000.0
+    assert "seed" not in found
+    assert "scenario" not in found
+
+
+def test_without_load_there_is_no_share_of_it() -> None:
+    metrics = metrics_by_hand() | {
+        "energy_mwh_by_kind": {},
+        "received_by_kind": {"generator": 1.0},
+        **dict.fromkeys(("unserved_mwh", "shed_mwh", "backlog_end_mwh", "missed_ev_mwh"), 0.0),
+    }
+    found = figures(metrics, 3000.0)
+    assert found["demand_satisfied"] is found["comfort"] is found["payments"] is None
+
+
+def test_every_policy_meets_the_same_demand() -> None:
+    """In an emergency with responses and load not served too: what loads want is the world's."""
+    runs = [
+        swarm.run(
+            "emergency", seed=3, sets=["baseline=null"], engine="inline", policy=policy, out=None
+        ).metrics
+        for policy in ("random", "passive")
+    ]
+    assert demand_mwh(runs[0]) == pytest.approx(demand_mwh(runs[1]), rel=1e-9)
+    assert runs[0]["shifted_mwh"] > 1
+    assert runs[1]["unserved_mwh"] > 1
+
+
+def test_table_of_runs_keeps_what_was_not_measured_null() -> None:
+    rows = [row("a", 0, comfort=None), row("a", 1, **{"refusals_by_reason.expired": 2.0})]
+    table = read_parquet(io.BytesIO(parquet_bytes(runs_table(rows))))
+    assert table.column_names[:6] == ["scenario", "policy", "seed", "day", "digest", "reward"]
+    assert table["comfort"].to_pylist() == [None, 0.0]
+    assert table["refusals_by_reason.expired"].to_pylist() == [None, 2.0]
+    assert len(runs_table([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "unit", "words"),
+    [
+        (1234.5, -20.0, 2000.0, "EUR", "1,234 [-20, 2,000]"),
+        (0.9712, 0.95, 1.0, "share", "97.12 [95.00, 100.00]"),
+        (-0.00001, -0.004, 0.003, "MWh", "0.0000 [-0.0040, 0.0030]"),
+        (0.0, 0.0, 0.0, "MWh", "0 [0, 0]"),
+        (0.5, 0.25, 1.0, "chance", "0.50 [0.25, 1.00]"),
+    ],
+)
+def test_values_in_words(value: float, low: float, high: float, unit: str, words: str) -> None:
+    assert estimate({"iqm": value, "low": low, "high": high}, unit) == words
+
+
+def test_tables_show_what_was_measured() -> None:
+    rows = [row(p, s, seconds_in_band_share=None, reward=s + 1.0) for p in "ab" for s in range(3)]
+    figures_table, against = tables(summary_of(rows))
+    shown = [cells[0] for cells in figures_table[2]]
+    assert shown[0] == "reward (EUR)"
+    assert "stability (%)" not in shown
+    assert against[0] == "a against b"
+    assert against[2][0] == ("reward (EUR)", "higher", "0 [0, 0]", "+0.0 %", "0.50 [0.50, 0.50]")
+    alone = tables(summary_of([each for each in rows if each.policy == "a"], ("a",)))
+    assert len(alone) == 1
+
+
+def test_page_needs_no_network_and_is_a_function_of_the_runs() -> None:
+    policy = "mine.py:<b>&Mine"
+    rows = [row(p, s, reward=s * 1.5) for p in (policy, "b") for s in range(3)]
+    summary = summary_of(rows, (policy, "b"))
+    arguments = (summary, rows, "title", ["fact"], tables(summary), ["<i>failed"])
+    text = page(*arguments)
+    assert text == page(*arguments)
+    own = text.replace(get_plotlyjs(), "")
+    assert len(own) < len(text) - 1_000_000
+    for fetched in ("src=", "<link", "@import", "url("):
+        assert fetched not in own
+    assert html.escape(policy) in own
+    assert "<b>&Mine" not in own
+    assert "<i>failed" not in own
+
+
+def test_markdown_escapes_strokes() -> None:
+    rows = [row(p, s) for p in ("a|b", "c") for s in range(2)]
+    assert "| figure | better | a\\|b | c |" in markdown(summary_of(rows, ("a|b", "c")))
+
+
+def test_docs_define_every_metric() -> None:
+    text = (DOCS / "compare.md").read_text()
+    for metric in METRICS:
+        better = metric.better or "-"
+        line = f"| {metric.title} | `{metric.name}` | {metric.unit} | {better} | {metric.meaning} |"
+        assert line in text
+
+
+def test_folder_is_never_written_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import UTC, datetime
+
+    from swarm.results.compare_report import new_folder
+
+    monkeypatch.chdir(tmp_path)
+    now = datetime(2025, 6, 18, 12, tzinfo=UTC)
+    names = [new_folder(None, "s", now).as_posix() for _ in range(3)]
+    first = "compare/20250618T120000Z-s"
+    assert names == [first, f"{first}-2", f"{first}-3"]
+    given = tmp_path / "given"
+    assert new_folder(given, "s", now) == given == new_folder(given, "s", now)
+    (given / "file").write_text("mine")
+    for taken in (given, given / "file", given / "file" / "below"):
+        with pytest.raises(UsageError, match="--out"):
+            new_folder(taken, "s", now)
+    assert (given / "file").read_text() == "mine"
