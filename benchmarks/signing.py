@@ -1,6 +1,6 @@
 """What contracts cost a run: signatures, proofs, their verification and the audit log.
 
-    python benchmarks/signing.py [--quick] [--no-ray] [--json FILE]
+    python benchmarks/signing.py [--quick] [--ray] [--json FILE]
 
 `price_spike` runs from 16:00 with each mode of `trust.signatures`, its cost is what it takes beyond
 `none`. Inline in 2 hosts with 10,000 and with 100 agents: CPU time of this process, so that other
@@ -147,33 +147,39 @@ def told(title: str, found: dict[str, dict[str, Any]]) -> None:
 
 
 @click.command(help=__doc__.splitlines()[0] if __doc__ else None)
-@click.option("--quick", is_flag=True, help="Small, and without Ray.")
-@click.option("--no-ray", is_flag=True, help="Inline only.")
+@click.option("--quick", is_flag=True, help="100 agents inline, for a short time.")
+@click.option("--ray", is_flag=True, help="100 agents on Ray, an actor each, instead of inline.")
+@click.option("--ticks", type=click.IntRange(min=3), help="Of every run.")
 @click.option("--repetitions", default=3, show_default=True, type=click.IntRange(min=2))
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write figures here.")
-def main(quick: bool, no_ray: bool, repetitions: int, json_file: Path | None) -> None:
+def main(
+    quick: bool, ray: bool, ticks: int | None, repetitions: int, json_file: Path | None
+) -> None:
     """Measure, print, and keep the figures."""
     machine = facts(quick=quick, repetitions=repetitions)
     click.echo("  ".join(f"{name} {value}" for name, value in machine.items()))
     click.echo("milliseconds a tick where nothing else is said; median (min-max)")
     figures: dict[str, Any] = {"machine": machine}
-    # The first run of a process pays for imports.
-    run("per_agent", 20, 2, engine="inline")
-    for agents, ticks in ((100, 12),) if quick else ((100, 48), (10_000, 8)):
+    sizes = {100: 12} if quick else {100: 48, 10_000: 8}
+    if ray:
+        figures["ray, 100 agents"] = ray_figures(ticks or 36, repetitions)
+        told("100 agents on Ray, an actor each, wall-clock time", figures["ray, 100 agents"])
+        sizes = {}
+    else:
+        # The first run of a process pays for imports.
+        run("per_agent", 20, 2, engine="inline")
+    for agents, usual in sizes.items():
         rows: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
         for _ in range(repetitions):
             for mode in MODES:
-                rows[mode].append(inline(mode, agents, ticks))
+                rows[mode].append(inline(mode, agents, ticks or usual))
         figures[f"inline, {agents} agents"] = compared(rows)
         told(f"{agents:,} agents inline, CPU time", compared(rows))
-    if not quick and not no_ray:
-        figures["ray, 100 agents"] = ray_figures(repetitions)
-        told("100 agents on Ray, one actor each, wall-clock time", figures["ray, 100 agents"])
     if json_file is not None:
         json_file.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def ray_figures(repetitions: int) -> dict[str, dict[str, Any]]:
+def ray_figures(ticks: int, repetitions: int) -> dict[str, dict[str, Any]]:
     """Runs with and without signatures on one Ray, in turn."""
     from swarm.runtime.local_ray import prepare
 
@@ -184,7 +190,7 @@ def ray_figures(repetitions: int) -> dict[str, dict[str, Any]]:
     rows: dict[str, list[dict[str, float]]] = {"none": [], "per_agent": []}
     for _ in range(repetitions):
         for mode, found in rows.items():
-            found.append(on_ray(mode, 100, 36))
+            found.append(on_ray(mode, 100, ticks))
     cluster.close()
     return compared(rows)
 

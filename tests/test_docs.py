@@ -6,6 +6,7 @@ The two commands that set up an environment are run by `.ci/run`; those of docs/
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -64,8 +65,6 @@ def test_python_blocks_run(page: str, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: str) -> None:
-    import re
-
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / page).read_text()):
         assert ((ROOT / page).parent / target).exists(), target
 
@@ -76,3 +75,16 @@ def test_every_figure_is_documented() -> None:
     page = (ROOT / "docs/results.md").read_text()
     for name, definition in DEFINITIONS.items():
         assert f"| `{name}` | {definition} |" in page
+
+
+def test_every_reason_of_a_refusal_is_documented() -> None:
+    from swarm.cli.audit import REASONS
+    from swarm.trust.dispatch import Reason
+
+    page = (ROOT / "docs/trust.md").read_text()
+    rows = [line for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    refused = [reason for reason in Reason if reason is not Reason.VALID]
+    assert rows == [
+        f"| {reason.value} | `{reason.name.lower()}` | {REASONS[reason.name.lower()]} |"
+        for reason in refused
+    ]

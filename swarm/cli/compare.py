@@ -131,8 +131,8 @@ def command(
     if comparison.interrupted:
         raise KeyboardInterrupt(f"what was done until then is in {folder}")
     if as_json:
-        timings = comparison.timings()
-        click.echo(json.dumps({**summary, "out": str(folder), "timings": timings}, sort_keys=True))
+        whole = {**summary, "out": str(folder), "timings": comparison.timings()}
+        click.echo(json.dumps(whole, sort_keys=True, allow_nan=False))
     elif not quiet:
         _print(summary)
         click.echo(f"results: {folder}")

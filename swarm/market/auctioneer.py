@@ -81,6 +81,11 @@ class Market:
         self._reserve_cap = int(to_milli(spec.reserve_price_cap_per_mw_h))
         self._reserve_factor = int(to_milli(spec.reserve_penalty_factor))
 
+    @property
+    def trust_seconds(self) -> float:
+        """Processor time of checking offers and sealing contracts so far."""
+        return 0.0 if self._notary is None else self._notary.seconds
+
     def buy_reserve(self, tick: int, replies: Sequence[StepReply], drawn: Drawn) -> tuple[Int, ...]:
         """Reserve for `tick`, before prices are called: what was bought of each host's offers."""
         replies, _ = self._accepted(tick, replies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -88,6 +89,8 @@ class Notary:
         """
         self._signing, self._hosts, self._signers = signing, host_agents, signers
         self._key = signing.market_key()
+        self.seconds = 0.0
+        """Processor time of checking offers and sealing so far, of this thread."""
         self.refused_offers = 0
         """Hosts whose offers were set aside because their signature did not hold."""
 
@@ -95,6 +98,7 @@ class Notary:
         self, tick: int, replies: Sequence[StepReply]
     ) -> tuple[list[StepReply], list[Report]]:
         """The replies, with nothing left of offers whose signature does not hold; the reports."""
+        begin = time.thread_time()
         accepted: list[StepReply] = []
         reports: list[Report] = []
         for reply, agents, signer in zip(replies, self._hosts, self._signers, strict=True):
@@ -108,6 +112,7 @@ class Notary:
             accepted.append(reply if holds else _without_offers(reply))
             reports.append(report)
             self.refused_offers += not holds
+        self.seconds += time.thread_time() - begin
         return accepted, reports
 
     def heard(self, answers: Sequence[Answer]) -> list[Quantities]:
@@ -132,7 +137,7 @@ class Notary:
             clearing: of them.
             reserve_w: int64 (n, 4), sold by each agent.
         """
-        n = len(reserve_w)
+        begin, n = time.thread_time(), len(reserve_w)
         net, gross = np.zeros((2, n + 1), dtype=np.int64)
         np.add.at(net, book.agent, clearing.accepted * book.side)
         np.add.at(gross, book.agent, clearing.accepted)
@@ -145,6 +150,7 @@ class Notary:
         columns = agent, net[agent], price[agent], reserve_w[agent]
         contracts = build_contracts(self._signing.run, tick, *columns)
         seal, proofs = seal_tick(self._key, self._signing.run, tick, contracts)
+        self.seconds += time.thread_time() - begin
         return Sealed(
             Contracts(tick, tick, seal.root, seal.signature, *columns), seal, tuple(proofs)
         )

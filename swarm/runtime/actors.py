@@ -16,7 +16,7 @@ from swarm.market.negotiation import Answer, Call
 from swarm.market.record import Agreed, Cleared
 from swarm.messages import Alert, Drawn, Notice, Signal, StepReply, decode, encode
 from swarm.post import unpack
-from swarm.runtime.exchange import HostDesk, LaneCounts, Told, framed, unframed
+from swarm.runtime.exchange import HostDesk, HostFacts, Told, framed, unframed
 
 
 class HostActor:
@@ -42,9 +42,9 @@ class HostActor:
         """See `Host.alert`; may be called beside a step."""
         return encode(self._desk.alert(unframed(alert, Alert)))
 
-    def counts(self, delivered: int) -> LaneCounts:
-        """See `HostDesk.counts`."""
-        return self._desk.counts(delivered)
+    def facts(self, delivered: int) -> HostFacts:
+        """See `HostDesk.facts`."""
+        return self._desk.facts(delivered)
 
 
 class MarketActor:
@@ -52,6 +52,10 @@ class MarketActor:
 
     def __init__(self, spec: MarketSpec) -> None:
         self._market = Market(spec)
+
+    def trust_seconds(self) -> float:
+        """See `Market.trust_seconds`."""
+        return self._market.trust_seconds
 
     def buy_reserve(self, tick: int, drawn: bytes, *replies: bytes) -> tuple[bytes, ...]:
         """See `Market.buy_reserve`; what was bought of each host's offers."""

@@ -264,6 +264,7 @@ def _one_by_one(planned: Planned) -> Ended:
 def _in_processes(planned: Planned) -> Ended:
     # Fresh processes: a fork would copy locks of threads that numpy and Arrow have started.
     context = multiprocessing.get_context("spawn")
+    before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(planned.jobs, mp_context=context, initializer=_leave_at_once)
     try:
         at_of = {pool.submit(run_task, task): at for at, task in enumerate(planned.tasks)}
@@ -275,6 +276,11 @@ def _in_processes(planned: Planned) -> Ended:
             else:
                 # The process died, for lack of memory say.
                 yield at, _failure(planned.tasks[at], f"{type(error).__name__}: {error}")
+    except BaseException:
+        # Interrupted: runs that go on are not waited for.
+        for child in set(multiprocessing.active_children()) - before:
+            child.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
@@ -25,8 +26,6 @@ ROOM = 64
 GENERATES = ("generator", "solar", "storage", "wind")
 """Kinds whose offers are generation bids; those of the others are demand-response offers."""
 Body = TypeVar("Body")
-LaneCounts = tuple[Counts, ...]
-"""Of each lane, in their order."""
 
 
 _LENGTH = struct.Struct("<I")
@@ -57,6 +56,23 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
     notice: Notice | None
     delivered: int
     """Parcels of the host that have reached market and operator."""
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What a host knows of its run so far; none of it reaches the results.
+
+    Attributes:
+        lanes: what became of the messages it sent, by lane.
+        signatures: made by its agents.
+        checked: contracts checked.
+        trust_seconds: processor time of both.
+    """
+
+    lanes: tuple[Counts, ...]
+    signatures: int
+    checked: int
+    trust_seconds: float
 
 
 class HostDesk:
@@ -127,10 +143,16 @@ class HostDesk:
         assert isinstance(taken.body, Alert)
         return self.host.alert(taken.body)
 
-    def counts(self, delivered: int) -> LaneCounts:
-        """What became of what the host sent, `delivered` parcels of which have arrived."""
+    def facts(self, delivered: int) -> HostFacts:
+        """The host's facts, `delivered` parcels of which have arrived."""
         self._outbox.delivered(Lane.MARKET, delivered)
-        return tuple(self._outbox.counts(lane) for lane in Lane)
+        holders = [shard.holder for shard in self.host.shards if shard.holder is not None]
+        return HostFacts(
+            tuple(self._outbox.counts(lane) for lane in Lane),
+            sum(holder.signatures for holder in holders),
+            sum(holder.checked for holder in holders),
+            sum(holder.seconds for holder in holders),
+        )
 
 
 class Exchange:
@@ -169,14 +191,29 @@ class Exchange:
         if parcel.lane is Lane.MARKET:
             self.arrived[host] += 1
 
-    def messages(self, of_hosts: Sequence[LaneCounts]) -> dict[str, dict[str, int]]:
-        """Messages by lane and fate, both ways, in all; `of_hosts` is what each host counts."""
+    def messages(self, hosts: Sequence[HostFacts]) -> dict[str, dict[str, int]]:
+        """Messages by lane and fate, both ways, in all."""
         found = {}
         for lane in Lane:
             parts = [outbox.counts(lane) for outbox in self._out]
-            parts += [counts[lane] for counts in of_hosts]
+            parts += [host.lanes[lane] for host in hosts]
             found[lane.name.lower()] = {
                 fate: sum(getattr(part, fate) for part in parts)
                 for fate in ("sent", "delivered", "queued", "refused")
             }
         return found
+
+
+def trust_timings(hosts: Sequence[HostFacts], market_seconds: float) -> dict[str, float] | None:
+    """Signatures, checks and their processor time in all; None where nothing is signed."""
+    checked = sum(host.checked for host in hosts)
+    if not checked:
+        return None
+    seconds = sum(host.trust_seconds for host in hosts)
+    return {
+        "signatures": sum(host.signatures for host in hosts),
+        "contracts_checked": checked,
+        "host_seconds": round(seconds, 6),
+        "market_seconds": round(market_seconds, 6),
+        "us_per_contract": round(1e6 * (seconds + market_seconds) / checked, 1),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from swarm.market.negotiation import Answer, Call
 from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import Alert, Notice, Signal, StepReply
 from swarm.runtime.bargain import Bargain
-from swarm.runtime.exchange import Exchange, HostDesk, Told
+from swarm.runtime.exchange import Exchange, HostDesk, Told, trust_timings
 
 
 class InlineEngine:
@@ -88,11 +89,14 @@ class InlineEngine:
             self._exchange.answered(at, parcel)
         self.alert_seconds.append(time.perf_counter() - begin)
 
-    def messages(self) -> dict[str, dict[str, int]]:
-        """Messages so far by lane and fate."""
+    def facts(self) -> dict[str, Any]:
+        """Messages by lane and fate, and what signing took, so far."""
         arrived = self._exchange.arrived
-        counts = [desk.counts(arrived[at]) for at, desk in enumerate(self._desks)]
-        return self._exchange.messages(counts)
+        hosts = [desk.facts(arrived[at]) for at, desk in enumerate(self._desks)]
+        return {
+            "messages": self._exchange.messages(hosts),
+            "trust": trust_timings(hosts, self.market.trust_seconds),
+        }
 
     def fetch(self, record: TickRecord) -> TickRecord:
         """The record itself."""

@@ -41,7 +41,7 @@ from swarm.messages import (
 from swarm.post import Parcel
 from swarm.runtime.actors import HostActor, MarketActor, OperatorActor
 from swarm.runtime.bargain import Bargain
-from swarm.runtime.exchange import Exchange, LaneCounts, framed, unframed
+from swarm.runtime.exchange import Exchange, HostFacts, framed, trust_timings, unframed
 from swarm.runtime.local_ray import no_cluster, probe, uninterrupted
 
 REFERENCE_FROM_AGENTS = 400
@@ -274,13 +274,17 @@ class RayEngine:
                 raise RunError(f"the host of {name} answered {alert} with {acknowledged}")
         self.alert_seconds.append(time.perf_counter() - begin)
 
-    def messages(self) -> dict[str, dict[str, int]]:
-        """Messages so far by lane and fate."""
+    def facts(self) -> dict[str, Any]:
+        """Messages by lane and fate, and what signing took, so far."""
         arrived = self._exchange.arrived
-        calls = [actor.counts.remote(arrived[at]) for at, actor in enumerate(self._actors)]
+        calls = [actor.facts.remote(arrived[at]) for at, actor in enumerate(self._actors)]
         with _translated(self._names, calls):
-            counts: list[LaneCounts] = ray.get(calls)
-        return self._exchange.messages(counts)
+            hosts: list[HostFacts] = ray.get(calls)
+            market: float = ray.get(self._market.trust_seconds.remote())
+        return {
+            "messages": self._exchange.messages(hosts),
+            "trust": trust_timings(hosts, market),
+        }
 
     def fetch(self, record: Any) -> TickRecord:
         """The record behind a handle."""

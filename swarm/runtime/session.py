@@ -238,7 +238,7 @@ def _simulate(
         timings = timings_of(phases, wall, scenario.ticks, ready.agents)
         timings["alerts"] = alert_timings(engine.alert_seconds)
         timings["negotiation"] = negotiation_timings(engine.bargain)
-        timings["messages"] = engine.messages()
+        timings |= engine.facts()
         manifest |= {"status": "finished", "digest": results.digest}
         if folder is not None:
             write_json(folder / "metrics.json", results.metrics)

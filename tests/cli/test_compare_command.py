@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,24 @@ def test_ctrl_c_keeps_what_was_done(
     assert compare(*SHORT, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 130
     assert str(out) in capsys.readouterr().err
     assert len(pq.read_table(out / "runs.parquet")) == 4
+
+
+def test_an_interrupt_ends_the_processes() -> None:
+    planned = runner.plan_comparison(
+        "price_spike", policies=["random"], seeds=range(6), ticks=4, agents=8, jobs=2
+    )
+    children = []
+
+    def told(done: int, total: int, result: Any) -> None:
+        children.extend(multiprocessing.active_children())
+        raise KeyboardInterrupt
+
+    done = runner.carry_out(planned, told)
+    assert done.interrupted
+    assert len(done.rows) == 1
+    for child in children:
+        child.join(30)
+    assert [child.exitcode for child in children] == [-signal.SIGTERM] * 2
 
 
 def test_a_process_that_dies_is_told(

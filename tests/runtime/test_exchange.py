@@ -48,7 +48,7 @@ def test_a_step_that_comes_twice_is_taken_once() -> None:
     assert bench.desk.handle(parcel) is first
     bench.exchange.answered(0, parcel)
     assert bench.desk.host.shards[0]._next_tick == 1
-    counts = bench.exchange.messages([bench.desk.counts(bench.exchange.arrived[0])])["market"]
+    counts = bench.exchange.messages([bench.desk.facts(bench.exchange.arrived[0])])["market"]
     reply: StepReply = first.body
     down, up = 2 * AGENTS, len(reply.orders.side) + 2 * AGENTS
     assert counts == {"sent": down + up, "delivered": down + up, "queued": 0, "refused": 0}
@@ -59,7 +59,7 @@ def test_what_is_not_answered_yet_is_queued() -> None:
     parcel = bench.step()
     assert bench.exchange.messages([])["market"]["queued"] == 2 * AGENTS
     bench.desk.handle(parcel)
-    reply_queued = bench.desk.counts(0)[Lane.MARKET]
+    reply_queued = bench.desk.facts(0).lanes[Lane.MARKET]
     assert reply_queued.queued == reply_queued.sent > 0
 
 
