@@ -104,10 +104,16 @@ class Contracted:
     sealed: Sealed | None = None
     violations: Violations | None = None
 
-    def told(self, tick: int, outside: int) -> Cleared:
-        """What everybody is told; `outside` is the account of the connection outside."""
+    def told(self, tick: int, outside: int, sealed: Sealed | None) -> Cleared:
+        """What everybody is told.
+
+        Args:
+            tick: which one.
+            outside: the account of the connection outside.
+            sealed: the contracts, in shadow mode those that are not dispatched.
+        """
         clearing, book, reserve = self.clearing, self.book, self.reserve
-        traded, sealed, agreed = book.agent == outside, self.sealed, self.agreed
+        traded, agreed = book.agent == outside, self.agreed
         agents = len(np.unique(book.agent[~traded]))
         return Cleared(
             tick=tick,

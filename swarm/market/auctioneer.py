@@ -136,7 +136,8 @@ class Market:
             else:
                 found = self._sealed(tick, found, reports)
             self._open = found
-            cleared = found.told(tick, self.agents)
+            sealed = found.sealed if self._shadow is None else self._shadow.sealed
+            cleared = found.told(tick, self.agents, sealed)
         if record is not None:
             cleared = record.told(cleared)
         return cleared, record, self._notices(tick, replies, record, drawn)
