@@ -82,7 +82,7 @@ def test_every_reason_of_a_refusal_is_documented() -> None:
     from swarm.trust.dispatch import Reason
 
     page = (ROOT / "docs/trust.md").read_text()
-    rows = [line for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    rows = [line for line in page.splitlines() if re.match(r"\| \d+ \| `", line)]
     refused = [reason for reason in Reason if reason is not Reason.VALID]
     assert rows == [
         f"| {reason.value} | `{reason.name.lower()}` | {REASONS[reason.name.lower()]} |"
