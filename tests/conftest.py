@@ -35,8 +35,9 @@ RAY_FILES = ("test_docs.py", "test_post_ray.py")
 RAY_FOLDERS = ("cli", "runtime")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever uses Ray runs in one process, in order, so that a session starts Ray once."""
+    """Before xdist reads the groups: whatever uses Ray runs in one process, in order, so that a session starts Ray once."""
     for item in items:
         if item.path.name in RAY_FILES or item.path.parent.name in RAY_FOLDERS:
             item.add_marker(pytest.mark.xdist_group("ray"))
