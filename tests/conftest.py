@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 PROFILES = {"quick": 100, "default": 1_000, "thorough": 20_000}
@@ -30,14 +29,3 @@ for name, examples in PROFILES.items():
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 pytest_plugins = ["tests.ray_fixture"]
-
-RAY_FILES = ("test_docs.py", "test_post_ray.py")
-RAY_FOLDERS = ("cli", "runtime")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Before xdist reads the groups: whatever uses Ray runs in one process, in order, so that a session starts Ray once."""
-    for item in items:
-        if item.path.name in RAY_FILES or item.path.parent.name in RAY_FOLDERS:
-            item.add_marker(pytest.mark.xdist_group("ray"))
