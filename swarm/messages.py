@@ -320,6 +320,11 @@ def in_global_order(parts: Sequence[Meters], host_agents: Sequence[Int]) -> Mete
     return Meters(**columns)
 
 
+def sum_columns(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Sum of each column: integers, so the packing cannot matter."""
+    return tuple(sum(column) for column in zip(*rows, strict=True))
+
+
 def _column_types(kind: type) -> list[tuple[str, str]]:
     special = {"side": "i1", **dict.fromkeys(FLOAT_METERS, "<f8")}
     return [(field.name, special.get(field.name, "<i8")) for field in fields(kind)]

@@ -32,6 +32,7 @@ from swarm.messages import (
     concatenate,
     decode,
     encode,
+    sum_columns,
 )
 from swarm.trust.exchange import Awards, Report, joined, offers_data
 from swarm.trust.keys import Purpose, sign
@@ -121,8 +122,8 @@ class Host:
             reserve,
             self._report(signal.tick, Offers(orders, reserve), swarm),
             swarm,
-            _sums([reply.forecast_w for reply in replies]),
-            _sums([reply.forecast_error_w for reply in replies]),
+            sum_columns([reply.forecast_w for reply in replies]),
+            sum_columns([reply.forecast_error_w for reply in replies]),
         )
 
     def answer(self, call: Call) -> Answer:
@@ -222,10 +223,6 @@ class _Rows:
         at, reserve_at = self._orders, self._reserve
         self._orders, self._reserve = at + orders, reserve_at + reserve
         return Awarded(accepted_w[at : self._orders], reserve_w[reserve_at : self._reserve])
-
-
-def _sums(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    return tuple(sum(column) for column in zip(*rows, strict=True))
 
 
 def _joined(parts: Sequence[ReserveOffers | None]) -> ReserveOffers | None:

@@ -37,6 +37,7 @@ from swarm.messages import (
     Signal,
     StepReply,
     in_global_order,
+    sum_columns,
 )
 
 
@@ -117,8 +118,8 @@ class Operator:
             self._prices.append(nan if last.price_milli is None else last.price_milli / 1000)
             del self._prices[: -self._ticks_a_day]
         if replies:
-            self._forecast_w = _sums([reply.forecast_w for reply in replies])
-            self._forecast_error_w = _sums([reply.forecast_error_w for reply in replies])
+            self._forecast_w = sum_columns([reply.forecast_w for reply in replies])
+            self._forecast_error_w = sum_columns([reply.forecast_error_w for reply in replies])
         asked, connected = self._asked_w, self._trades(tick)
         if not 0 < tick <= self.spec.ticks:
             operated = self._next(tick, last, None, None)
@@ -247,11 +248,6 @@ class Operator:
             if len(known):
                 hourly[hour] = known.mean()
         return hourly
-
-
-def _sums(rows: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Sum of each column: integers, so the packing cannot matter."""
-    return tuple(sum(column) for column in zip(*rows, strict=True))
 
 
 def _told(operated: Operated, tick: int, happened: Happened) -> Operated:

@@ -27,6 +27,7 @@ def manifest_of(
     notes: tuple[str, ...],
     now: datetime,
 ) -> dict[str, Any]:
+    """The manifest of a run that starts `now` on so many hosts; it is added to as the run goes."""
     return {
         "status": "started",
         "scenario": scenario.name,
@@ -75,6 +76,7 @@ def _commit() -> str | None:
 
 
 def timings_of(phases: Phases, wall: float, ticks: int, agents: int) -> dict[str, Any]:
+    """Seconds by phase, rounded to microseconds, and what they make of the speed."""
     seconds = {name: round(value, 6) for name, value in phases.seconds.items()}
     ticking = sum(seconds.get(phase, 0.0) for phase in ("step", "clear", "write"))
     return {

@@ -148,9 +148,8 @@ class Holder:
             self._keys = [signing.keys(first + at, names[at : at + 1])[0] for at in starts]
         else:
             self._keys = signing.keys(first, names)
-        self._blocks = [
-            (start, self._verifier(start, min(start + size, len(names)))) for start in starts
-        ]
+        spans = [(start, min(start + size, len(names))) for start in starts]
+        self._blocks = [(start, stop, self._verifier(start, stop)) for start, stop in spans]
 
     def _verifier(self, start: int, stop: int) -> Verifier:
         shard_key = self._keys[start // BLOCK].public if self._signing.per_shard else None
@@ -190,8 +189,7 @@ class Holder:
         agents: list[Int] = []
         found: list[Codes] = []
         signed: list[tuple[int, int, bytes]] = []
-        for start, verifier in self._blocks:
-            stop = min(start + (BLOCK if self._signing.per_shard else self._agents), self._agents)
+        for start, stop, verifier in self._blocks:
             low, high = np.searchsorted(awards.agent, [self._first + start, self._first + stop])
             agent = np.asarray(awards.agent[low:high])
             row = agent - self._first
