@@ -7,12 +7,13 @@ One round trip per host and tick:
 3. the operator runs the grid through t-1 and makes the next signal;
 4. the record of t-1 leaves for the results.
 
-Two closing steps after the last tick settle what is open.
+Two closing steps after the last tick settle what is open. Where agents learn during a run, they
+do so between ticks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -68,8 +69,13 @@ class Sink(Protocol):
 Watcher = Callable[[Cleared, Operated], None]
 
 
-def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
-    """Run `ticks` ticks on `engine`, writing each to `sink` and showing it to `watch`."""
+def steps(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> Iterator[int]:
+    """Run `ticks` ticks on `engine`, writing each to `sink` and showing it to `watch`.
+
+    Yields:
+        Each tick as it is cleared, the closing steps too. What is done there happens between
+        ticks: hosts are idle.
+    """
     signal, notices, closed = engine.first_signal(), None, None
     for tick in range(ticks + CLOSING_STEPS):
         engine.send(signal, notices)
@@ -84,3 +90,10 @@ def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
         if closed.operated.alert is not None:
             engine.alert(closed.operated.alert)
         watch(cleared, closed.operated)
+        yield tick
+
+
+def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:
+    """Run to the end, see `steps`."""
+    for _ in steps(engine, ticks, sink, watch):
+        pass

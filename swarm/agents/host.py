@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from swarm.agents.policy import Learned
 from swarm.agents.sent import Sent, no_orders
 from swarm.agents.shard import Acted, Shard, ShardSpec
 from swarm.errors import RunError
@@ -38,6 +39,7 @@ from swarm.trust.exchange import Awards, Report, joined, offers_data
 from swarm.trust.keys import Purpose, sign
 
 if TYPE_CHECKING:
+    from swarm.agents.experience import Experience
     from swarm.scenario.negotiation import Negotiation
 
 
@@ -148,6 +150,17 @@ class Host:
             return answer
         data = answer.signed_data(int(self.shards[0].agents[0]))
         return msgspec.structs.replace(answer, signature=sign(holder.key, Purpose.OFFERS, data))
+
+    def experience(self) -> dict[str, Mapping[str, Experience]]:
+        """What the agents of each kind that learns lived through since the last call."""
+        found = {s.spec.roster.kind: s.experience() for s in self.shards if s.learns}
+        return {kind: parts for kind, parts in found.items() if parts}
+
+    def take(self, learned: Mapping[str, Learned]) -> None:
+        """Act with this from now on: of each kind, rows of all its agents in the run."""
+        for shard in self.shards:
+            if shard.learns:
+                shard.take(learned[shard.spec.roster.kind])
 
     def _open(self, tick: int, reserve_w: Int, rules: Negotiation) -> Curves:
         """The curves of a tick: what reserve leaves of the orders of those who take part."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -12,12 +12,20 @@ from swarm.agents.effects import Clock, Effect, Nature
 from swarm.agents.forecaster import Forecaster, Method, of_agents, published, sizes_mw
 from swarm.agents.gate import Gate, gate_of
 from swarm.agents.kinds import KINDS
-from swarm.agents.policy import Policy, load_policy
+from swarm.agents.policy import (
+    Learned,
+    Learning,
+    Policy,
+    Settled,
+    checked_action,
+    load_policy,
+    of_rows,
+)
 from swarm.agents.reserve import to_offers, with_reserve
 from swarm.agents.sent import Sent, no_orders
-from swarm.agents.view import Interval, View
+from swarm.agents.view import NOTHING_SOLD, Interval, View
 from swarm.errors import RunError
-from swarm.market.orders import MAX_PRICE_MILLI, MILLI_PER_UNIT, to_milli
+from swarm.market.orders import MILLI_PER_UNIT, to_milli
 from swarm.messages import (
     NOTHING,
     Awarded,
@@ -37,6 +45,7 @@ from swarm.trust.holder import Held, Holder, Signing
 from swarm.trust.records import Dispatches, Violations
 
 if TYPE_CHECKING:
+    from swarm.agents.experience import Experience
     from swarm.scenario.negotiation import Negotiation
     from swarm.scenario.policies import Policies
 
@@ -62,6 +71,8 @@ class ShardSpec:
         signing: how contracts are signed; None: no contracts, awards are acted on as they come.
         negotiation: rules by which prices are negotiated; None: orders carry their prices.
         shadow_policy: what flexible kinds would follow; None: not in shadow mode.
+        learned: what learned policies act with; None: they are not these agents'.
+        first_row: of the kind's agents in the run, how many come before this shard's.
     """
 
     roster: Roster
@@ -80,6 +91,8 @@ class ShardSpec:
     signing: Signing | None = None
     negotiation: Negotiation | None = None
     shadow_policy: str | None = None
+    learned: Learned | None = None
+    first_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class Shard:
         self.kind = KINDS[roster.kind]
         self.parameters = self.kind.build(roster)
         self.state = self.kind.start(self.parameters)
-        self.policy = load_policy(spec.policy)(self.kind, self.parameters)
+        self.policy = self._policy(spec.policy)
         self.agents = np.arange(roster.first, roster.first + len(roster))
         self.sent = Sent.nothing(len(self.agents), len(self.kind.SIDES))
         self.shadow = None if spec.shadow_policy is None else self.sent
@@ -129,7 +142,7 @@ class Shard:
         )
         self._shadow_policy: Policy | None = None
         if spec.shadow_policy is not None and self.kind.FLEXIBLE:
-            self._shadow_policy = load_policy(spec.shadow_policy)(self.kind, self.parameters)
+            self._shadow_policy = self._policy(spec.shadow_policy)
         self.nature = Nature(self.agents, roster.kind, spec.effects, spec.series, spec.columns)
         self._forecaster = Forecaster(spec.forecast, len(roster), spec.clock.tick_hours)
         self._sizes_mw = sizes_mw(roster)
@@ -137,6 +150,9 @@ class Shard:
         self._next_tick = 0
         self._signal: Signal | None = None
         self._carbon_before = 0.0
+        # Of the interval before the last one delivered, and of the last one.
+        self._costs = [NOTHING, NOTHING]
+        self._accepted_w = NOTHING_SOLD
         self._responds = spec.responds or not self.kind.FLEXIBLE
 
     def step(
@@ -187,10 +203,13 @@ class Shard:
                 cost, emissions = meters.cost_micro + drawn[0], meters.emissions_g + drawn[1]
                 meters = replace(meters, cost_micro=cost, emissions_g=emissions)
             self._carbon_before = self._signal.carbon_price_per_tonne
+            self._costs = [self._costs[1], meters.cost_micro]
         if len(received_micro):
-            self.policy.settle(signal.tick - 2, received_micro)
-            if self._shadow_policy is not None:
-                self._shadow_policy.settle(signal.tick - 2, received_micro)
+            cost_micro = self._costs[0] if meters is not None else self._costs[1]
+            settled = Settled(signal.tick - 2, received_micro, cost_micro, signal.frequency_hz)
+            for policy in (self.policy, self._shadow_policy):
+                if policy is not None:
+                    policy.settle(settled)
         self._signal = signal
         if not signal.accepting:
             self.sent = Sent.nothing(len(self.agents), len(self.kind.SIDES))
@@ -219,6 +238,7 @@ class Shard:
             standing=standing,
             uniforms=self._uniforms("policy", tick),
             full_containment_pu=spec.full_containment_hz / spec.nominal_hz,
+            accepted_w=self._accepted_w,
         )
         forecast = view.forecast, self._forecaster.error(), self._sizes_mw, standing
         self._published = published(spec.roster.kind, *forecast)
@@ -235,7 +255,9 @@ class Shard:
     def _orders(self, policy: Policy, view: View, responds: bool) -> tuple[Orders, Sent]:
         """trader | policies: what a policy wants, as far as the agents' rules let it."""
         signal = view.signal
-        action = self._checked(policy.act(self.state, view), signal.tick)
+        action = checked_action(
+            policy.act(self.state, view), self.kind.ACTION, self.spec.roster, signal.tick
+        )
         price, quantity = self.kind.offer(self.parameters, self.state, view, action)
         price = np.clip(price, signal.price_floor, signal.price_cap)
         quantity, price_milli = np.maximum(quantity, 0), to_milli(price)
@@ -288,6 +310,7 @@ class Shard:
         reserved = self.sent.sold(sold, first).sum(axis=1) > 0
         actual = self.nature.values(tick)
         self._forecaster.learn(actual)
+        self._accepted_w = accepted
         interval = Interval(
             tick=tick,
             tick_hours=self.spec.clock.tick_hours,
@@ -325,32 +348,29 @@ class Shard:
             sent.limits_w(self._sides, first),
         )
 
+    @property
+    def learns(self) -> bool:
+        """Whether its policy does."""
+        return self.spec.learned is not None and hasattr(self.policy, "take")
+
+    def take(self, learned: Learned) -> None:
+        """Act with this from now on: rows of all agents of the kind in the run."""
+        start = self.spec.first_row
+        cast(Learning, self.policy).take(of_rows(learned, start, start + len(self.agents)))
+
+    def experience(self) -> dict[str, Experience]:
+        """See `Learning.experience`, with the agents' global indices."""
+        found = cast(Learning, self.policy).experience()
+        return {name: replace(part, agent=self.agents) for name, part in found.items()}
+
+    def _policy(self, name: str) -> Policy:
+        policy = load_policy(name)(self.kind, self.parameters)
+        if self.spec.learned is not None and hasattr(policy, "take"):
+            cast(Learning, policy).take(self.spec.learned)
+        return policy
+
     def _uniforms(self, stream: str, tick: int) -> Float:
         return uniforms(self.spec.seed, stream, tick, int(self.agents[0]), len(self.agents))
-
-    def _checked(self, given: Any, tick: int) -> Float:
-        """The action a policy gave, where it is one."""
-        expected = (len(self.agents), len(self.kind.ACTION))
-        try:
-            action = np.asarray(given, dtype=np.float64)
-            shape = f"of shape {action.shape}"
-        except (TypeError, ValueError):
-            action, shape = np.zeros(0), "that is not numbers"
-        if action.shape != expected:
-            raise RunError(
-                f"policy {self.spec.policy!r} gave an action {shape} for {self.spec.roster.kind} "
-                f"at tick {tick}, expected shape {expected} (agents, {self.kind.ACTION})"
-            )
-        limit = MAX_PRICE_MILLI / 1000
-        bad = ~(np.abs(action) <= limit)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise RunError(
-                f"policy {self.spec.policy!r} gave {self.kind.ACTION[column]} = "
-                f"{action[row, column]} for agent {self.spec.roster.ids[row]!r} at tick {tick}; "
-                "actions must be finite and within the market's price range"
-            )
-        return action
 
 
 def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
@@ -368,4 +388,12 @@ def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
         # Only the columns its agents use: what does not travel costs nothing.
         used, columns[role] = np.unique(column[start:stop], return_inverse=True)
         series[role] = np.ascontiguousarray(spec.series[role][:, used])
-    return replace(spec, roster=part, series=series, columns=columns)
+    learned = None if spec.learned is None else of_rows(spec.learned, start, stop)
+    return replace(
+        spec,
+        roster=part,
+        series=series,
+        columns=columns,
+        learned=learned,
+        first_row=spec.first_row + start,
+    )

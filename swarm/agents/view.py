@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from swarm.messages import Float, Int, Signal
+
+NOTHING_SOLD = np.zeros((0, 0), dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class View:
         uniforms: (n, 4), the policy's own randomness for this tick.
         full_containment_pu: deviation of the frequency at which containment reserve is fully
             active, as a share of nominal.
+        accepted_w: int64 (n, order slots), accepted of what was offered for the last tick; (0, 0)
+            before.
     """
 
     signal: Signal
@@ -31,6 +35,7 @@ class View:
     standing: np.ndarray
     uniforms: Float
     full_containment_pu: float = 0.004
+    accepted_w: Int = field(default_factory=lambda: NOTHING_SOLD)
 
     @property
     def emergency(self) -> bool:

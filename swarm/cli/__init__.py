@@ -15,6 +15,7 @@ from swarm.errors import SwarmError
 COMMANDS = {
     "run": ("swarm.cli.run", "Run a scenario."),
     "compare": ("swarm.cli.compare", "Compare policies on the same seeds and days."),
+    "train": ("swarm.cli.train", "Let the agents of a scenario learn."),
     "list": ("swarm.cli.list_", "List the built-in scenarios."),
     "validate": ("swarm.cli.validate", "Check a scenario without running it."),
     "schema": ("swarm.cli.schema", "Print the JSON Schema of a scenario, for editors."),

@@ -49,10 +49,21 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
 @click.option("--seed", type=int, metavar="N", help="Seed of everything random.")
 @click.option(
     "--policy",
-    default="heuristic",
-    show_default=True,
     metavar="NAME",
-    help="heuristic, random, or package.module:Class.",
+    help="trained, heuristic, random, or package.module:Class; by default trained where the "
+    "policies that come with swarm were trained on such agents, else heuristic.",
+)
+@click.option(
+    "--policies-from",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Trained policies from `swarm train` or a run with --learn.",
+)
+@click.option("--learn", is_flag=True, help="Let agents with trained policies go on learning.")
+@click.option(
+    "--share-policies",
+    is_flag=True,
+    help="With --learn: one policy for all agents of a kind, instead of one for each.",
 )
 @click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Replace a field.")
 @click.option(
@@ -86,7 +97,10 @@ def command(
     agents_per_actor: Any,
     ticks: int | None,
     seed: int | None,
-    policy: str,
+    policy: str | None,
+    policies_from: Path | None,
+    learn: bool,
+    share_policies: bool,
     sets: tuple[str, ...],
     out: Path,
     keys: Path | None,
@@ -107,7 +121,7 @@ def command(
     from swarm.cli.watch import Watch
     from swarm.runtime.session import run
 
-    if ":" in policy and "" not in sys.path:
+    if policy is not None and ":" in policy and "" not in sys.path:
         # A policy of the user's own is found where they stand, as with python -m.
         sys.path.insert(0, str(Path.cwd()))
     if shadow:
@@ -126,6 +140,9 @@ def command(
             address=address,
             agents_per_actor=agents_per_actor,
             policy=policy,
+            policies_from=policies_from,
+            learn=learn,
+            share_policies=share_policies,
             out=out,
             keys=keys,
             progress=progress,

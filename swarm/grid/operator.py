@@ -12,17 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from swarm.errors import RunError
 from swarm.grid.balance import Balance, Event, Operated, Trace
 from swarm.grid.books import balance_of
-from swarm.grid.devices import BATTERY_KINDS
 from swarm.grid.forecast import PriceForecast
+from swarm.grid.observation import observe
 from swarm.grid.outlook import Outlook
 from swarm.grid.physics import Happened, Physics, PhysicsSpec
-from swarm.grid.policy import POLICIES, levels, observe
+from swarm.grid.policy import Learned, Learning, levels, make_policy
+from swarm.grid.reward import reward
 from swarm.market.outside import Connection
 from swarm.market.record import Cleared
 from swarm.messages import (
@@ -39,6 +42,9 @@ from swarm.messages import (
     in_global_order,
     sum_columns,
 )
+
+if TYPE_CHECKING:
+    from swarm.agents.experience import Experience
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class OperatorSpec:
         physics: None: a balance of megawatts.
         policy: a name in `swarm.grid.policy.POLICIES`.
         host_agents: global agent indices of each host, in the order of its meters.
+        learned: what a learned policy acts with; None: the policy is not one.
+        outside_emissions_kg_per_mwh: CO2 of imports, for the policy's reward.
     """
 
     seed: int
@@ -74,6 +82,8 @@ class OperatorSpec:
     physics: PhysicsSpec | None = None
     policy: str = "heuristic"
     host_agents: tuple[Int, ...] = ()
+    learned: Learned | None = None
+    outside_emissions_kg_per_mwh: float = 0.0
 
 
 class Operator:
@@ -89,7 +99,8 @@ class Operator:
         self._gain = 1.0
         self._alerted = False
         self._physics = None if spec.physics is None else Physics(spec.physics)
-        self._policy = POLICIES[spec.policy]()
+        self._policy = make_policy(spec.policy, spec.learned)
+        self._preference = _preference(spec, spec.learned)
         if spec.physics is not None:
             self._outlook = Outlook(
                 seed=spec.seed,
@@ -98,8 +109,8 @@ class Operator:
                 nominal_hz=spec.physics.nominal_hz,
                 forecast=spec.forecast,
                 sizes_w=spec.physics.reserve_sizes_w,
+                kind=spec.physics.devices.kind,
             )
-            self._batteries = spec.physics.devices.of(BATTERY_KINDS)
 
     def operate(
         self, tick: int, last: Cleared | None, replies: Sequence[StepReply]
@@ -139,6 +150,17 @@ class Operator:
                 self.spec.condenser_inertia_kws,
             )
             self._outlook.remember(balance, meters)
+            self._policy.settle(
+                tick - 1,
+                reward(
+                    balance,
+                    meters,
+                    last,
+                    self.spec.outside,
+                    self.spec.tick_minutes,
+                    self.spec.outside_emissions_kg_per_mwh,
+                ),
+            )
         self._short_w.append(balance.unserved_w)
         del self._short_w[: -max(1, 60 // self.spec.tick_minutes)]
         operated = self._next(tick, last, balance, meters)
@@ -151,6 +173,28 @@ class Operator:
             response=None if happened is None else happened.drawn,
         )
         return (operated if happened is None else _told(operated, tick - 1, happened)), drawn
+
+    def take(self, learned: Learned) -> None:
+        """Act with this from now on.
+
+        Raises:
+            RunError: the operator's policy does not learn.
+        """
+        self._learning().take(learned)
+        self._preference = _preference(self.spec, learned)
+
+    def experience(self) -> Experience:
+        """What the policy decided and what came of it, since the last call.
+
+        Raises:
+            RunError: the operator's policy does not learn.
+        """
+        return self._learning().experience()
+
+    def _learning(self) -> Learning:
+        if not hasattr(self._policy, "take"):
+            raise RunError(f"operator policy {self.spec.policy!r} does not learn")
+        return self._policy  # type: ignore[return-value]
 
     def _next(
         self, tick: int, last: Cleared | None, balance: Balance | None, meters: Meters | None
@@ -167,8 +211,16 @@ class Operator:
                 voltage_pu=(balance.voltage_min_pu, balance.voltage_max_pu),
                 emergency=emergency,
             )
-        limits = self.spec.outside.limits_w if self._trades(tick + 1) else (0, 0)
-        view = self._outlook.view(tick + 1, signal, last, balance, meters, limits, self._batteries)
+        view = self._outlook.view(
+            tick + 1,
+            signal,
+            last,
+            balance,
+            meters,
+            self.spec.outside.import_limit_w if self._trades(tick + 1) else 0,
+            self._asked_w,
+            self._preference,
+        )
         reserve, self._gain = levels(self._policy.act(observe(view), view))
         containment, restoration = (
             round(reserve * size) for size in self._physics.spec.reserve_sizes_w
@@ -248,6 +300,13 @@ class Operator:
             if len(known):
                 hourly[hour] = known.mean()
         return hourly
+
+
+def _preference(spec: OperatorSpec, learned: Learned | None) -> tuple[float, ...]:
+    """Weights of the objectives: those learned for, or the scenario's."""
+    if learned is not None and learned.preference is not None:
+        return learned.preference
+    return () if spec.physics is None else spec.physics.grid.operator_weights.in_order
 
 
 def _told(operated: Operated, tick: int, happened: Happened) -> Operated:

@@ -8,7 +8,14 @@ import numpy as np
 
 from swarm.grid.balance import Balance
 from swarm.grid.forecast import PriceForecast, at_hour
-from swarm.grid.policy import FORECAST, HISTORY, PRICE_FORECAST, OperatorView
+from swarm.grid.observation import (
+    FORECAST,
+    HISTORY,
+    KIND_BLOCKS,
+    KINDS,
+    OperatorView,
+    kind_sums,
+)
 from swarm.market.record import Cleared
 from swarm.messages import NO_RESERVE, RESERVE_PRODUCTS, Meters, Signal
 from swarm.rng import uniforms
@@ -34,6 +41,7 @@ class Outlook:
         nominal_hz: float,
         forecast: PriceForecast,
         sizes_w: tuple[float, float],
+        kind: np.ndarray,
     ) -> None:
         """Nothing is remembered yet.
 
@@ -44,9 +52,11 @@ class Outlook:
             nominal_hz: nominal frequency.
             forecast: expected load and weather-driven output.
             sizes_w: containment and restoration reserve at level 1.
+            kind: kind of each agent, str (n,), in global order.
         """
         self._seed, self._tick_minutes, self._start_hour = seed, tick_minutes, start_hour
         self._nominal_hz, self._forecast, self._sizes_w = nominal_hz, forecast, sizes_w
+        self._kind = np.searchsorted(KINDS, kind)
         self._past = {name: _nothing() for name in (*REMEMBERED, "secondary")}
         self._peak_w = max(1.0, float(forecast.spec.demand_mw.max(initial=0.0)) * 1e6)
 
@@ -65,8 +75,9 @@ class Outlook:
         last: Cleared | None,
         balance: Balance | None,
         meters: Meters | None,
-        limits_w: tuple[int, int],
-        batteries: np.ndarray,
+        import_limit_w: int,
+        pending_w: tuple[int, ...],
+        preference: tuple[float, ...],
     ) -> OperatorView:
         """What is known as the reserve of `tick` is decided.
 
@@ -76,8 +87,9 @@ class Outlook:
             last: the last clearing.
             balance: the last interval.
             meters: of it, all agents.
-            limits_w: import and export limit of the connection now.
-            batteries: bool (n,), which agents are batteries.
+            import_limit_w: of the connection now.
+            pending_w: reserve asked for in the tick before, by product.
+            preference: weights of the objectives.
         """
         past = {name: np.array(values) for name, values in self._past.items()}
         hour = tick * self._tick_minutes // 60
@@ -87,8 +99,8 @@ class Outlook:
         bought = NO_RESERVE if last is None else last.reserve_bought_w
         prices = (None,) * len(RESERVE_PRODUCTS) if last is None else last.reserve_price_milli
         price = None if last is None else last.price_milli
-        load = 0 if balance is None else balance.load_w
         return OperatorView(
+            tick=tick,
             hour_of_day=(self._start_hour + tick * self._tick_minutes / 60) % 24,
             tick_minutes=self._tick_minutes,
             nominal_hz=self._nominal_hz,
@@ -103,21 +115,20 @@ class Outlook:
             expected_weather_w=1e6 * np.array([at_hour(spec.free_supply_mw, h) for h in hours]),
             containment_size_w=self._sizes_w[0],
             restoration_size_w=self._sizes_w[1],
+            reserve_pending_w=np.array(pending_w, dtype=float),
             reserve_asked_w=np.array(asked, dtype=float),
             reserve_bought_w=np.array(bought, dtype=float),
             reserve_price_per_mw_h=np.array([np.nan if p is None else p / 1000 for p in prices]),
             largest_unit_w=np.nan if meters is None else float(meters.generation_w.max(initial=0)),
             inertia_kws=np.nan if balance is None else float(balance.inertia_kws),
             flow_w=np.nan if balance is None else float(balance.import_w - balance.export_w),
-            import_limit_w=limits_w[0],
-            export_limit_w=limits_w[1],
-            voltage_pu=np.array(signal.voltage_pu),
-            storage_up_w=np.nan if meters is None else float(meters.up_w[batteries].sum()),
-            storage_down_w=np.nan if meters is None else float(meters.down_w[batteries].sum()),
+            import_limit_w=import_limit_w,
             emergency=signal.emergency,
-            shed_share=0.0 if balance is None or load <= 0 else balance.shed_w / load,
             price_per_mwh=np.nan if price is None else price / 1000,
-            price_forecast_per_mwh=signal.price_forecast[:PRICE_FORECAST],
+            preference=np.array(preference, dtype=float),
+            by_kind=np.full((len(KINDS), len(KIND_BLOCKS)), np.nan)
+            if meters is None
+            else kind_sums(meters, self._kind),
             uniforms=uniforms(self._seed, "operator", tick, 0, 1)[0],
         )
 

@@ -67,9 +67,12 @@ def epsilon_greedy(
         tick: of the decision.
         first: absolute index of the agent in the first row.
     """
-    n, actions = values.shape
-    drawn = uniforms(seed, stream, tick, first, n)
-    explored = (drawn[:, 1] * actions).astype(np.int64)
+    return best_or_any(values, epsilon, uniforms(seed, stream, tick, first, len(values)))
+
+
+def best_or_any(values: Float32, epsilon: float, drawn: Float) -> Int:
+    """As `epsilon_greedy`, from uniforms that were drawn already, (n, 2 or more)."""
+    explored = (drawn[:, 1] * values.shape[1]).astype(np.int64)
     chosen: Int = np.where(drawn[:, 0] < epsilon, explored, values.argmax(axis=1))
     return chosen
 

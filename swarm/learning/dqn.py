@@ -205,6 +205,11 @@ class Learner:
         """The networks to act with, copied."""
         return stacked.to_numpy(self._online)
 
+    def adopt(self, weights: Weights) -> None:
+        """Go on from these weights; UsageError names an array that does not fit."""
+        restore(self._online, weights)
+        restore(self._target, weights)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it takes to go on to the same bytes, copied."""
         return nested(

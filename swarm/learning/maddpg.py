@@ -298,6 +298,11 @@ class Learner:
         """The policies to act with (`gaussian.share`), agents on the first axis."""
         return stacked.to_numpy(self._actor)
 
+    def adopt(self, weights: Weights) -> None:
+        """Go on from these weights; UsageError names an array that does not fit."""
+        restore(self._actor, weights)
+        restore(self._target_actor, weights)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it takes to go on to the same bytes, copied."""
         return nested(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
+from swarm.agents.experience import Experience, together
 from swarm.agents.host import Host
+from swarm.agents.policy import Learned
 from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import Operator, OperatorSpec
 from swarm.market.auction import MarketSpec
@@ -17,6 +20,10 @@ from swarm.market.record import Agreed, Cleared
 from swarm.messages import Alert, Drawn, Notice, Signal, StepReply, decode, encode
 from swarm.post import unpack
 from swarm.runtime.exchange import HostDesk, HostFacts, Told, framed, unframed
+
+if TYPE_CHECKING:
+    from swarm.learning.files import PolicySet
+    from swarm.learning.team import TeamSpec
 
 
 class HostActor:
@@ -42,9 +49,37 @@ class HostActor:
         """See `Host.alert`; may be called beside a step."""
         return encode(self._desk.alert(unframed(alert, Alert)))
 
+    def experience(self) -> dict[str, Mapping[str, Experience]]:
+        """See `Host.experience`."""
+        return self._desk.host.experience()
+
+    def take(self, learned: Mapping[str, Learned]) -> None:
+        """See `Host.take`."""
+        self._desk.host.take(learned)
+
     def facts(self, delivered: int) -> HostFacts:
         """See `HostDesk.facts`."""
         return self._desk.facts(delivered)
+
+
+class LearnerActor:
+    """The team of a run; the only actor that loads torch."""
+
+    def __init__(self, spec: TeamSpec) -> None:
+        from swarm.learning.team import Team
+
+        self._team = Team(spec)
+
+    def learn(
+        self, last: bool, *hosts: Mapping[str, Mapping[str, Experience]]
+    ) -> tuple[dict[str, Learned], dict[str, float]]:
+        """See `Team.learn`; what agents act with from now on, and the figures."""
+        figures = self._team.learn([together(hosts)], last)
+        return self._team.learned(self._team.exploration()), figures
+
+    def policies(self) -> PolicySet:
+        """See `Team.policies`."""
+        return self._team.policies()
 
 
 class MarketActor:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from swarm.agents.experience import Experience, together
 from swarm.agents.host import Host
+from swarm.agents.policy import Learned
 from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import Operator, OperatorSpec
 from swarm.loop import Closed
@@ -19,6 +21,10 @@ from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import Alert, Notice, Signal, StepReply
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostDesk, Told, trust_timings
+
+if TYPE_CHECKING:
+    from swarm.learning.files import PolicySet
+    from swarm.learning.team import Team, TeamSpec
 
 
 class InlineEngine:
@@ -40,6 +46,34 @@ class InlineEngine:
         self._exchange = Exchange([len(agents) for agents in market.host_agents])
         self._replies: list[StepReply] = []
         self.alert_seconds: list[float] = []
+        self._team: Team | None = None
+
+    def start_learning(self, spec: TeamSpec) -> None:
+        """Have the agents learn; they act with what the plan gave them until `learn` is called."""
+        from swarm.learning.team import Team
+
+        self._team = Team(spec)
+
+    def learn(self, last: bool) -> dict[str, float]:
+        """Learn from what was lived through since the last call, and act on that; see `Team`."""
+        assert self._team is not None
+        figures = self._team.learn([self.experience()], last)
+        self.take(self._team.learned(self._team.exploration()))
+        return figures
+
+    def policies(self) -> PolicySet:
+        """What was learned so far."""
+        assert self._team is not None
+        return self._team.policies()
+
+    def experience(self) -> dict[str, dict[str, Experience]]:
+        """What the agents of each kind that learns lived through since the last call."""
+        return together([host.experience() for host in self.hosts])
+
+    def take(self, learned: Mapping[str, Learned]) -> None:
+        """Let agents act with this from now on."""
+        for host in self.hosts:
+            host.take(learned)
 
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""

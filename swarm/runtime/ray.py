@@ -16,7 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
@@ -39,10 +39,14 @@ from swarm.messages import (
     encode,
 )
 from swarm.post import Parcel
-from swarm.runtime.actors import HostActor, MarketActor, OperatorActor
+from swarm.runtime.actors import HostActor, LearnerActor, MarketActor, OperatorActor
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostFacts, framed, trust_timings, unframed
 from swarm.runtime.local_ray import no_cluster, probe, uninterrupted
+
+if TYPE_CHECKING:
+    from swarm.learning.files import PolicySet
+    from swarm.learning.team import TeamSpec
 
 REFERENCE_FROM_AGENTS = 400
 """Agents per host from which replies travel as references: about 250 bytes an agent and tick."""
@@ -177,6 +181,30 @@ class RayEngine:
         self._ticks = len(market.price_cap)
         self.bargain = Bargain(market, self._call)
         self.alert_seconds: list[float] = []
+        self._owner = owner
+        self._learner: Any = None
+
+    def start_learning(self, spec: TeamSpec) -> None:
+        """Start the learner's actor; agents act on what the plan gave until `learn` is called."""
+        with _translated():
+            self._learner = _actor(LearnerActor).remote(spec)
+            self._owner.append(self._learner)
+
+    def learn(self, last: bool) -> dict[str, float]:
+        """As of the inline engine; experience and weights go from actor to actor."""
+        lived = [actor.experience.remote() for actor in self._actors]
+        with _translated(self._names, lived):
+            learn = self._learner.learn.options(num_returns=2)
+            learned, told = learn.remote(last, *lived)
+            ray.get([actor.take.remote(learned) for actor in self._actors])
+            figures: dict[str, float] = ray.get(told)
+        return figures
+
+    def policies(self) -> PolicySet:
+        """What was learned so far."""
+        with _translated():
+            found: PolicySet = ray.get(self._learner.policies.remote())
+        return found
 
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from swarm.agents.shard import ShardSpec
 from swarm.errors import SwarmError, UsageError
 from swarm.grid.balance import Operated
-from swarm.loop import Sink, simulate
+from swarm.loop import Sink, steps
 from swarm.market.record import Cleared
 from swarm.results.audit import public_keys_bytes
 from swarm.results.folder import new_run_folder, write_json, write_text
@@ -21,10 +21,13 @@ from swarm.results.run import Run, finished_run
 from swarm.results.writer import ResultWriter
 from swarm.runtime.audited import AuditedSink, audited, trust_section
 from swarm.runtime.inline import InlineEngine
+from swarm.runtime.lessons import Lessons, learning
 from swarm.runtime.manifest import manifest_of, timings_of
+from swarm.runtime.minds import Minds, minds_of, policies_section
 from swarm.runtime.packing import contiguous, even, pack
 from swarm.runtime.setup import Plan, plan
 from swarm.runtime.timing import Phases, TimedEngine, TimedSink, alert_timings, negotiation_timings
+from swarm.scenario.fleets import rosters
 from swarm.scenario.load import baseline_of, load_scenario, scenario_yaml
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
@@ -69,15 +72,25 @@ class Silent:
 
 @dataclass(frozen=True)
 class Options:
-    """How a scenario is run; nothing here changes its results but `policy` and the data."""
+    """How a scenario is run; policies, learning, data and keys change its results, the rest not.
+
+    Attributes:
+        policy: what agents follow; None: see `minds_of`.
+        policies_from: folder of trained policies.
+        learn: agents go on learning during the run.
+        share_policies: one policy for all agents of a kind learns, instead of one for each.
+    """
 
     engine: EngineName = "ray"
     address: str | None = None
     agents_per_actor: int | Literal["auto"] = "auto"
-    policy: str = "heuristic"
+    policy: str | None = "heuristic"
     data: Path | None = None
     out: Path | None = Path("runs")
     keys: Path | None = None
+    policies_from: Path | None = None
+    learn: bool = False
+    share_policies: bool = False
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
@@ -86,6 +99,9 @@ class Options:
             "address": self.address,
             "agents_per_actor": self.agents_per_actor,
             "policy": self.policy,
+            "policies_from": None if self.policies_from is None else str(self.policies_from),
+            "learn": self.learn,
+            "share_policies": self.share_policies,
             "data": None if self.data is None else str(self.data),
         }
 
@@ -102,9 +118,12 @@ def run(
     engine: EngineName = "ray",
     address: str | None = None,
     agents_per_actor: int | Literal["auto"] = "auto",
-    policy: str = "heuristic",
+    policy: str | None = None,
     out: str | Path | None = "runs",
     keys: str | Path | None = None,
+    policies_from: str | Path | None = None,
+    learn: bool = False,
+    share_policies: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run a scenario to its end.
@@ -120,9 +139,14 @@ def run(
         engine: `ray`, or `inline` for this process alone; the results are the same bytes.
         address: a running Ray cluster; None starts Ray on this machine.
         agents_per_actor: agents that share a Ray actor; `auto` decides by the number of CPUs.
-        policy: `heuristic`, `random` or `package.module:Class`.
+        policy: `trained`, `heuristic`, `random` or `package.module:Class`; None: `trained` for
+            kinds that were trained on agents like the scenario's, `heuristic` for others.
         out: folder that gets the run's folder; None keeps the results in memory.
         keys: folder with the key of each agent and of `market`; None derives them from the seed.
+        policies_from: folder of trained policies instead of those that come with the package.
+        learn: let agents that follow `trained` go on learning; what they learned is in the run's
+            folder.
+        share_policies: one policy for all agents of a kind learns, instead of one for each.
         progress: is told how it goes.
 
     Returns:
@@ -152,6 +176,9 @@ def run(
         data=None if data is None else Path(data),
         out=None if out is None else Path(out),
         keys=None if keys is None else Path(keys),
+        policies_from=None if policies_from is None else Path(policies_from),
+        learn=learn,
+        share_policies=share_policies,
     )
     return run_scenario(scenario, options, told)
 
@@ -185,14 +212,20 @@ class _Prepared:
     resolved: str
     notes: tuple[str, ...]
     seconds: float
+    minds: Minds
 
 
 def _prepare(scenario: Scenario, options: Options, progress: Progress) -> _Prepared:
     begin = time.perf_counter()
     world = build_world(scenario, options.data)
-    ready = plan(world, options.policy, options.keys)
+    agents = rosters(world.scenario)
+    minds = minds_of(options.policy, options.policies_from, world.scenario, agents)
+    if options.learn:
+        minds = learning(minds)
+    ready = plan(world, minds.policy, options.keys, minds.learned)
     resolved = scenario_yaml(world.scenario)
-    return _Prepared(world.scenario, ready, resolved, world.notes, time.perf_counter() - begin)
+    notes = (*world.notes, *minds.notes)
+    return _Prepared(world.scenario, ready, resolved, notes, time.perf_counter() - begin, minds)
 
 
 def _simulate(
@@ -212,6 +245,9 @@ def _simulate(
     names = [name for roster in ready.rosters for name in roster.ids]
     keys = public_keys_bytes(names, ready.public_keys[:-1]) if ready.signing else b""
     manifest["trust"] = trust_section(ready, keys)
+    manifest["policies"] = policies_section(
+        prepared.minds, {spec.roster.kind: spec.policy for spec in ready.shards}
+    )
     if baseline is not None and scenario.baseline is not None:
         folder = baseline.run_dir
         manifest["baseline"] = {
@@ -231,9 +267,18 @@ def _simulate(
         phases.seconds["start"] = time.perf_counter() - begin
         timed = TimedEngine(engine, phases)
         sink: Sink = writer if audit is None else AuditedSink(writer, audit)
-        simulate(timed, scenario.ticks, TimedSink(sink, phases), progress.tick)
+        learned = None
+        if options.learn:
+            learned = Lessons(
+                engine, prepared.minds, ready.rosters, scenario, options.share_policies, phases
+            )
+        for tick in steps(timed, scenario.ticks, TimedSink(sink, phases), progress.tick):
+            if learned is not None:
+                learned.after(tick)
         with phases.measure("write"):
             results = writer.finish()
+        if learned is not None:
+            learned.finish(folder, results.metrics)
         wall = prepared.seconds + time.perf_counter() - begin
         timings = timings_of(phases, wall, scenario.ticks, ready.agents)
         timings["alerts"] = alert_timings(engine.alert_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from swarm.agents import generator
 from swarm.agents.effects import Clock, Effect
 from swarm.agents.kinds import KINDS
-from swarm.agents.policy import load_policy
+from swarm.agents.policy import Learned, load_policy
 from swarm.agents.shard import ShardSpec
 from swarm.errors import UsageError
 from swarm.grid.build import condenser_kws, physics_spec
@@ -32,6 +33,8 @@ from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 from swarm.trust.holder import Signing
 from swarm.world.world import CLEAR_SKY, SUN_KINDS, World
+
+NOTHING_LEARNED: Mapping[str, Learned] = {}
 
 
 @dataclass(frozen=True)
@@ -79,13 +82,20 @@ def check_grid(scenario: Scenario) -> None:
             physics_spec(each, rosters(each))
 
 
-def plan(world: World, policy: str, keys: Path | None = None) -> Plan:
+def plan(
+    world: World,
+    policy: str,
+    keys: Path | None = None,
+    learned: Mapping[str, Learned] = NOTHING_LEARNED,
+) -> Plan:
     """Specs for `world` in which every agent follows `policy`.
 
     Args:
         world: the scenario and its series.
         policy: name for `load_policy`.
         keys: folder of keys; None: they are derived from the seed.
+        learned: by kind, what agents act with that follow `trained`; other kinds then follow the
+            heuristic.
 
     Raises:
         UsageError: where an agent is invalid, a site does not exist, the policy is unknown or a
@@ -100,7 +110,12 @@ def plan(world: World, policy: str, keys: Path | None = None) -> Plan:
     begin = scenario.start
     clock = Clock(scenario.tick_minutes, begin.hour + begin.minute / 60)
     shards = tuple(
-        replace(_shard(world, roster, clock, policy, effects), signing=signing) for roster in agents
+        replace(
+            _shard(world, roster, clock, _followed(policy, roster, learned), effects),
+            signing=signing,
+            learned=learned.get(roster.kind),
+        )
+        for roster in agents
     )
     outside = _connection(world)
     reserves = (scenario.grid and scenario.grid.reserves) or Reserves()
@@ -138,6 +153,10 @@ def plan(world: World, policy: str, keys: Path | None = None) -> Plan:
         ),
     )
     return Plan(shards, market, operator, agents, signing, public_keys)
+
+
+def _followed(policy: str, roster: Roster, learned: Mapping[str, Learned]) -> str:
+    return "heuristic" if policy == "trained" and roster.kind not in learned else policy
 
 
 def _negotiation(scenario: Scenario) -> Negotiation | None:

@@ -61,6 +61,26 @@ class Emergency(Model):
     alert_latency_s: NonNegative = Field(0.02, description="From detection to the agents.")
 
 
+class OperatorWeights(Model):
+    """What a learned operator weighs against each other; the three weights sum to 1."""
+
+    stability: Share = Field(0.6, description="Frequency in band and load served.")
+    cost: Share = Field(0.3, description="System cost, reserve included.")
+    emissions: Share = Field(0.1, description="CO2.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = sum(self.in_order)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"stability, cost and emissions sum to {total:g}; expected 1")
+        return self
+
+    @property
+    def in_order(self) -> tuple[float, ...]:
+        """Stability, cost, emissions."""
+        return self.stability, self.cost, self.emissions
+
+
 class Grid(Model):
     """What makes megawatts a grid."""
 
@@ -91,9 +111,10 @@ class Grid(Model):
         None,
         description="None: none is bought; running units respond within their headroom.",
     )
-    operator: Literal["heuristic", "random"] = Field(
+    operator: Literal["heuristic", "random", "trained"] = Field(
         "heuristic", description="Policy of the grid operator: how much reserve, how much control."
     )
+    operator_weights: OperatorWeights = OperatorWeights()
     shedding: Shedding = Shedding()
     emergency: Emergency = Emergency()
     feeder: str | None = Field(

@@ -8,7 +8,8 @@
 | h0, g0 to g6, l0 | 1 | BDEW standard load profiles, 1 at the highest quarter hour of a year |
 | factory | 1 | two shifts on weekdays, 1 at full work |
 | flat | 1 | 1 |
-| daily_price | 1 | outside price over its mean, always positive |
+| daily_price | 1 | outside price over its mean, always positive: nearly the same every day |
+| spot_price | 1 | outside price over its mean as load, sun and wind make it; see `spot_price` |
 
 The load profiles keep the seasons of Germany; h0 is the published one, without the yearly swing
 that its dynamisation adds. Clock-bound series follow the local clock of the run, which is the UTC
@@ -33,6 +34,7 @@ from swarm.errors import UsageError, nearest
 from swarm.scenario.schema import Site
 from swarm.world import weather
 from swarm.world.cache import cache_key, default_cache, read, write
+from swarm.world.spot_price import spot_price
 from swarm.world.weather import FloatArray, Timeline
 
 __all__ = ["BUILTIN_SERIES", "builtin_series", "default_cache"]
@@ -42,8 +44,16 @@ MODEL_VERSION = 2
 
 BDEW_PROFILES = ("h0", "g0", "g1", "g2", "g3", "g4", "g5", "g6", "l0")
 WEATHER = {"solar": weather.solar, "wind": weather.wind, "temperature": weather.temperature}
-BUILTIN_SERIES = (*WEATHER, "clear_sky", *BDEW_PROFILES, "factory", "flat", "daily_price")
-CACHED_SERIES = (*WEATHER, "clear_sky", "daily_price")
+BUILTIN_SERIES = (
+    *WEATHER,
+    "clear_sky",
+    *BDEW_PROFILES,
+    "factory",
+    "flat",
+    "daily_price",
+    "spot_price",
+)
+CACHED_SERIES = (*WEATHER, "clear_sky", "daily_price", "spot_price")
 """Kept on disk, however short: they load pvlib or scipy, over a second; the rest take
 milliseconds a year."""
 
@@ -161,6 +171,9 @@ def _make(name: str, seed: int, site: Site, timeline: Timeline, columns: int) ->
         values = timeline.tick_means(_factory(_local_s(timeline)))
     elif name == "daily_price":
         values = timeline.tick_means(_daily_price(seed, timeline))
+    elif name == "spot_price":
+        load = 0.5 * (_bdew("h0", timeline) + _bdew("g0", timeline))
+        values = spot_price(seed, site, timeline, load)
     else:
         values = np.ones(timeline.ticks)
     return np.ascontiguousarray(values[:, np.newaxis])

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from swarm.agents.policy import Traits
+from swarm.agents.policy import Settled, Traits
 from swarm.agents.view import View
 
 
@@ -17,14 +17,14 @@ class Erratic:
 
     def __init__(self, kind: Any, parameters: Any) -> None:
         self.columns = len(kind.ACTION)
-        self.settled: list[tuple[int, np.ndarray]] = []
+        self.settled: list[Settled] = []
 
     def act(self, state: Any, view: View) -> np.ndarray:
         u = view.uniforms[:, np.arange(self.columns) % 4]
         return (u - 0.5) * 10.0 ** np.arange(self.columns)
 
-    def settle(self, tick: int, profit_micro: np.ndarray) -> None:
-        self.settled.append((tick, profit_micro.copy()))
+    def settle(self, settled: Settled) -> None:
+        self.settled.append(settled)
 
 
 class Still:
@@ -38,7 +38,7 @@ class Still:
     def act(self, state: Any, view: View) -> np.ndarray:
         return np.zeros((len(view.uniforms), self.columns))
 
-    def settle(self, tick: int, profit_micro: np.ndarray) -> None:
+    def settle(self, settled: Settled) -> None:
         pass
 
 

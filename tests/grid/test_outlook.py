@@ -9,8 +9,8 @@ import pytest
 
 from swarm.grid.balance import Balance
 from swarm.grid.forecast import ForecastSpec, PriceForecast
+from swarm.grid.observation import KINDS, OperatorView
 from swarm.grid.outlook import Outlook
-from swarm.grid.policy import OperatorView
 from swarm.market.record import Cleared
 from swarm.messages import Meters, Signal
 from tests.agents.helpers import signal
@@ -46,6 +46,7 @@ def outlook(seed: int = 3, tick_minutes: int = 30) -> Outlook:
         nominal_hz=50.0,
         forecast=forecast,
         sizes_w=(5e6, 9e6),
+        kind=np.array(["generator", "generator", "storage"]),
     )
 
 
@@ -67,20 +68,22 @@ def view(
     metered_: Meters | None = None,
     told: Signal | None = None,
 ) -> OperatorView:
-    batteries = np.array([False, False, True])
-    return of.view(tick, told or signal(), last, now, metered_, (40, 20), batteries)
+    pending, preference = (6, 6, 8, 8), (0.5, 0.3, 0.2)
+    return of.view(tick, told or signal(), last, now, metered_, 40, pending, preference)
 
 
 def test_before_the_first_interval_nothing_is_known() -> None:
     v = view(outlook())
     for name in ("end_hz", "minimum_hz", "imbalance_w", "secondary_share", "unserved_w"):
         assert np.isnan(getattr(v, name)).all(), name
-    for name in ("largest_unit_w", "inertia_kws", "flow_w", "storage_up_w", "price_per_mwh"):
+    for name in ("largest_unit_w", "inertia_kws", "flow_w", "price_per_mwh"):
         assert np.isnan(getattr(v, name)), name
     assert v.reserve_asked_w.tolist() == [0, 0, 0, 0]
     assert np.isnan(v.reserve_price_per_mw_h).all()
-    assert v.shed_share == 0.0
-    assert (v.import_limit_w, v.export_limit_w) == (40, 20)
+    assert np.isnan(v.by_kind).all()
+    assert v.import_limit_w == 40
+    assert v.reserve_pending_w.tolist() == [6, 6, 8, 8]
+    assert v.preference.tolist() == [0.5, 0.3, 0.2]
     assert (v.containment_size_w, v.restoration_size_w) == (5e6, 9e6)
 
 
@@ -107,11 +110,11 @@ def test_expectations_are_of_the_hour_that_is_decided_for() -> None:
     v = view(outlook(), tick=5)
     # Half-hours from 22:30: tick 5 starts at 1:00, in the third hour of the run.
     assert v.hour_of_day == 1.0
-    assert (v.expected_load_w / MW).tolist() == [102 + hour for hour in range(12)]
-    assert (v.expected_weather_w / MW).tolist() == [4 + 2 * hour for hour in range(12)]
+    assert (v.expected_load_w / MW).tolist() == [102 + hour for hour in range(4)]
+    assert (v.expected_weather_w / MW).tolist() == [4 + 2 * hour for hour in range(4)]
     assert v.peak_load_w == (100 + HOURS - 1) * MW
-    # Beyond the last known hour the forecast goes on somehow, but with twelve numbers.
-    assert len(view(outlook(), tick=2 * HOURS - 2).expected_load_w) == 12
+    # Beyond the last known hour the forecast goes on somehow, but with four numbers.
+    assert len(view(outlook(), tick=2 * HOURS - 2).expected_load_w) == 4
 
 
 def test_the_last_interval_and_clearing_are_told() -> None:
@@ -123,22 +126,21 @@ def test_the_last_interval_and_clearing_are_told() -> None:
         reserve_bought_w=(5, 4, 9, 0),
         reserve_price_milli=(2_500, 0, 40_000, None),
     )
-    now = balance(3, load_w=80, shed_w=20, import_w=7, export_w=0, inertia_kws=600)
-    told = signal(
-        price_forecast=np.arange(24.0), voltage_pu=(0.97, 1.04), emergency=True, frequency_hz=49.9
-    )
+    now = balance(3, load_w=80, import_w=7, export_w=0, inertia_kws=600)
+    told = signal(emergency=True, frequency_hz=49.9)
     given = meters(up_w=[8, 8, 3], down_w=[9, 9, 4])
     v = view(outlook(), tick=4, last=last, now=now, metered_=given, told=told)
     assert v.price_per_mwh == 61.5
     assert v.reserve_asked_w.tolist() == [5, 5, 9, 9]
     assert v.reserve_bought_w.tolist() == [5, 4, 9, 0]
     assert v.reserve_price_per_mw_h == pytest.approx([2.5, 0, 40, np.nan], nan_ok=True)
-    assert (v.flow_w, v.inertia_kws, v.shed_share) == (7, 600, 0.25)
+    assert v.tick == 4
+    assert (v.flow_w, v.inertia_kws) == (7, 600)
     assert v.largest_unit_w == 70 * MW
-    assert (v.storage_up_w, v.storage_down_w) == (3 * MW, 4 * MW)
-    assert v.voltage_pu.tolist() == [0.97, 1.04]
+    headroom_mw = v.by_kind[:, 4:6] / MW
+    assert headroom_mw[KINDS.index("generator")].tolist() == [16, 18]
+    assert headroom_mw[KINDS.index("storage")].tolist() == [3, 4]
     assert v.emergency
-    assert v.price_forecast_per_mwh.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 def test_randomness_is_of_seed_and_tick_alone() -> None:

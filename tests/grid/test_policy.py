@@ -1,11 +1,10 @@
-"""The operator's policy: what it observes, what its actions mean, what the heuristic picks."""
+"""The operator's policies: what their actions mean, what the heuristic picks."""
 
 from __future__ import annotations
 
 import itertools
 import re
 import statistics
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,192 +12,33 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
+from swarm.errors import UsageError
+from swarm.grid.observation import observe
 from swarm.grid.policy import (
     ACTIONS,
     ACTIVATION_LEVELS,
-    BLOCKS,
-    OBSERVATION,
-    POLICIES,
     RESERVE_LEVELS,
     Heuristic,
-    OperatorView,
     Random,
     action_of,
     levels,
-    observe,
+    make_policy,
 )
 from swarm.rng import uniforms
+from tests.grid.views import MW, view
 
 PAGE = Path(__file__).parents[2] / "docs" / "operator.md"
-LENGTHS = OperatorView.LENGTHS
-MW = 1e6
 
 
-def view(**given: Any) -> OperatorView:
-    """A quiet evening of a 50 Hz system of 1,000 MW; `given` replaces fields."""
-    values: dict[str, Any] = {
-        "hour_of_day": 18.0,
-        "tick_minutes": 5,
-        "nominal_hz": 50.0,
-        "end_hz": np.full(12, 50.0),
-        "minimum_hz": np.full(12, 49.98),
-        "maximum_hz": np.full(12, 50.02),
-        "imbalance_w": np.zeros(12),
-        "secondary_share": np.zeros(12),
-        "unserved_w": np.zeros(12),
-        "peak_load_w": 1000 * MW,
-        "expected_load_w": np.linspace(500, 720, 12) * MW,
-        "expected_weather_w": np.linspace(110, 0, 12) * MW,
-        "containment_size_w": 20 * MW,
-        "restoration_size_w": 60 * MW,
-        "reserve_asked_w": np.array([20, 20, 60, 60]) * MW,
-        "reserve_bought_w": np.array([20, 10, 60, 0]) * MW,
-        "reserve_price_per_mw_h": np.array([50, 5, 1000, np.nan]),
-        "largest_unit_w": 30 * MW,
-        "inertia_kws": 4_000_000,
-        "flow_w": 100 * MW,
-        "import_limit_w": 300 * MW,
-        "export_limit_w": 200 * MW,
-        "voltage_pu": np.array([0.95, 1.02]),
-        "storage_up_w": 80 * MW,
-        "storage_down_w": 40 * MW,
-        "emergency": False,
-        "shed_share": 0.0,
-        "price_per_mwh": 50.0,
-        "price_forecast_per_mwh": np.full(6, -50.0),
-        "uniforms": np.full(4, 0.5),
-    }
-    return OperatorView(**{**values, **given})
-
-
-def block(seen: np.ndarray, name: str) -> list[float]:
-    first = 0
-    for part in BLOCKS:
-        if part.name == name:
-            return [float(value) for value in seen[first : first + part.size]]
-        first += part.size
-    raise KeyError(name)
-
-
-@st.composite
-def anything(draw: st.DrawFn) -> OperatorView:
-    """Views of any numbers at all, NaN and infinity too."""
-    number = st.floats(width=64) | st.sampled_from([0.0, 50.0, 60.0, 1e9, -1e9, np.nan, np.inf])
-    given: dict[str, Any] = {
-        name: draw(arrays(np.float64, length, elements=number))
-        for name, length in LENGTHS.items()
-        if name != "uniforms"
-    }
-    for field in fields(OperatorView):
-        if field.name not in LENGTHS:
-            given[field.name] = draw(st.booleans() if field.name == "emergency" else number)
-    return view(**given)
-
-
-@settings(max_examples=60)
-@given(anything())
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_whatever_the_view_the_observation_is_80_numbers_and_the_actions_decode(
-    any_view: OperatorView,
-) -> None:
-    seen = observe(any_view)
-    assert seen.dtype == np.float32
-    assert seen.shape == (OBSERVATION,) == (80,)
-    assert (np.abs(seen) <= 1).all()
-    for policy in POLICIES.values():
-        levels(policy().act(seen, any_view))
-
-
-def test_nothing_known_is_seen_as_zeros() -> None:
-    nothing = {name: np.full(length, np.nan) for name, length in LENGTHS.items()}
-    numbers = {f.name: np.nan for f in fields(OperatorView) if f.name not in LENGTHS}
-    seen = observe(view(**{**nothing, **numbers, "emergency": False}))
-    np.testing.assert_array_equal(seen, np.zeros(80))
-
-
-def test_every_number_is_what_the_table_says() -> None:
-    hz = np.full(12, 50.0)
-    hz[:3] = 49.9, 50.25, 51.0
-    seen = observe(
-        view(
-            hour_of_day=6,
-            end_hz=hz,
-            minimum_hz=50 - np.arange(12) / 10,
-            maximum_hz=np.array([50.1, np.nan, 50.3, *[50.0] * 8, 50.5]),
-            imbalance_w=np.array([10, -50, 200, *[0] * 8, -25]) * MW,
-            secondary_share=np.array([-0.5, 0.25, *[np.nan] * 10]),
-            unserved_w=np.array([12, *[0] * 11]) * MW,
-            emergency=True,
-            shed_share=0.125,
-        )
-    )
-    expected = {
-        "hour": [1, 0],
-        "tick": [1 / 12],
-        "nominal": [-1],
-        "end": [-0.2, 0.5, 1, *[0] * 9],
-        "minimum": [0, -0.2, -1],
-        "maximum": [0.1, 0.3, 0.5],
-        "imbalance": [0.1, -0.5, 1, *[0] * 8, -0.25],
-        "secondary": [-0.5, -0.125],
-        "unserved": [0.12, 0.01],
-        "load": [0.5, 0.52, 0.54, 0.58, 0.64, 0.72],
-        "weather": [0.11, 0.1, 0.09, 0.07, 0.04, 0],
-        "asked": [0.5, 0.5, 0.5, 0.5],
-        "bought": [1, 0.5, 1, 0],
-        "reserve_price": [0.125911, 0.014262, 0.527072, 0],
-        "largest_unit": [0.03],
-        "inertia": [0.4],
-        "flow": [0.1, 0.2, 0.3],
-        "voltage": [-0.5, 0.2],
-        "storage": [0.08, 0.04],
-        "emergency": [1],
-        "shed": [0.125],
-        "price": [0.125911, *[-0.125911] * 6],
-    }
-    assert [part.name for part in BLOCKS] == list(expected)
-    for name, values in expected.items():
-        assert block(seen, name) == pytest.approx(values, abs=2e-6), name
-
-
-def test_reserve_is_seen_by_the_size_of_its_own_product() -> None:
-    asked = np.array([40, 10, 30, 120]) * MW
-    seen = observe(view(reserve_asked_w=asked, reserve_bought_w=asked / 4))
-    assert block(seen, "asked") == pytest.approx([1, 0.25, 0.25, 1])
-    assert block(seen, "bought") == pytest.approx([0.25] * 4)
-    assert block(observe(view(reserve_asked_w=np.zeros(4))), "bought") == [0] * 4
-
-
-def test_a_system_of_another_size_and_frequency_looks_alike() -> None:
-    here = view(end_hz=np.full(12, 49.9), largest_unit_w=20 * MW)
-    powers = [f.name for f in fields(OperatorView) if f.name.endswith(("_w", "_kws"))]
-    frequencies = ("nominal_hz", "end_hz", "minimum_hz", "maximum_hz")
-    scaled = {name: getattr(here, name) * 8 for name in powers}
-    scaled |= {name: getattr(here, name) * 1.2 for name in frequencies}
-    there = replace(here, **scaled)
-    same = np.delete(np.arange(80), 3)
-    np.testing.assert_allclose(observe(there)[same], observe(here)[same], atol=1e-6)
-    assert Heuristic().act(observe(there), there) == Heuristic().act(observe(here), here)
+def test_a_policy_that_learns_is_refused_without_weights() -> None:
+    with pytest.raises(UsageError, match="grid.operator is 'trained', which needs weights"):
+        make_policy("trained", None)
 
 
 def table_rows() -> list[list[str]]:
     lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def test_the_page_has_every_index_once_as_the_code_has_it() -> None:
-    rows = [row for row in table_rows() if re.fullmatch(r"\d+(-\d+)?", row[0]) and len(row) == 4]
-    indices = []
-    for index, *_ in rows:
-        first, _, last = index.partition("-")
-        indices.append(range(int(first), int(last or first) + 1))
-    assert [i for part in indices for i in part] == list(range(80))
-    shown = [
-        (row[1].strip("`"), len(part), *row[2:]) for part, row in zip(indices, rows, strict=True)
-    ]
-    assert shown == [(b.name, b.size, b.meaning, b.normalisation) for b in BLOCKS]
 
 
 def test_the_page_has_every_action_once_and_they_decode_to_its_levels() -> None:
@@ -221,22 +61,18 @@ def test_what_is_no_action_is_refused(bad: Any) -> None:
         levels(bad)
 
 
-@pytest.mark.parametrize("name", LENGTHS)
-def test_arrays_of_another_length_are_refused_by_name(name: str) -> None:
-    with pytest.raises(ValueError, match=rf"{name} has shape \(13,\), expected \({LENGTHS[name]},"):
-        view(**{name: np.zeros(13)})
-
-
-@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("name", ["heuristic", "random"])
 def test_policies_are_as_they_declare(name: str) -> None:
-    policy, traits = POLICIES[name](), POLICIES[name].traits
+    policy = make_policy(name, None)
+    traits = policy.traits
     views = [view(uniforms=uniforms(1, "operator", tick, 0, 1)[0]) for tick in range(50)]
     actions = [policy.act(observe(one), one) for one in views]
     assert all(type(action) is int for action in actions)
     assert (len(set(actions)) > 1) == traits.stochastic
     assert not traits.needs_training
     assert not traits.has_memory
-    assert [POLICIES[name]().act(observe(one), one) for one in views] == actions
+    again = [make_policy(name, None).act(observe(one), one) for one in views]
+    assert again == actions
 
 
 def test_random_takes_every_action_as_often() -> None:

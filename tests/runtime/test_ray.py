@@ -47,7 +47,7 @@ def test_a_policy_that_fails_in_a_worker_is_told_by_name(
         "    def act(self, state, view):\n"
         "        n = len(view.standing)\n"
         "        return np.full((n, len(self.kind.ACTION)), np.nan)\n"
-        "    def settle(self, tick, profit_micro): pass\n"
+        "    def settle(self, settled): pass\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(RunError, match=r"broken_policy:Broken.*nan for agent"):

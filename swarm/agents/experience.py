@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -60,3 +60,18 @@ def joined(parts: Sequence[Experience]) -> Experience:
         if field.name not in ("tick", "agent")
     }
     return Experience(parts[0].tick, agent[order], **columns)
+
+
+def together(
+    hosts: Sequence[Mapping[str, Mapping[str, Experience]]],
+) -> dict[str, dict[str, Experience]]:
+    """Experience of several hosts by kind and network, each in the order of global indices."""
+    found: dict[str, dict[str, list[Experience]]] = {}
+    for host in hosts:
+        for kind, networks in host.items():
+            for network, part in networks.items():
+                found.setdefault(kind, {}).setdefault(network, []).append(part)
+    return {
+        kind: {network: joined(parts) for network, parts in networks.items()}
+        for kind, networks in found.items()
+    }
