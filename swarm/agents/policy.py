@@ -214,13 +214,15 @@ def load_policy(name: str) -> type[Policy]:
     return policy  # type: ignore[no-any-return]
 
 
-def checked_action(given: Any, columns: Sequence[str], roster: Roster, tick: int) -> Float:
-    """The action a policy gave for the agents of a roster, where it is one.
+def checked_action(
+    policy: Policy, given: Any, columns: Sequence[str], roster: Roster, tick: int
+) -> Float:
+    """The action that `policy` gave for the agents of a roster, where it is one.
 
     Raises:
         RunError: it has another shape, or holds what is not finite or out of the market's range.
     """
-    expected = (len(roster), len(columns))
+    expected, name = (len(roster), len(columns)), type(policy).__name__
     try:
         action = np.asarray(given, dtype=np.float64)
         shape = f"of shape {action.shape}"
@@ -228,7 +230,7 @@ def checked_action(given: Any, columns: Sequence[str], roster: Roster, tick: int
         action, shape = np.zeros(0), "that is not numbers"
     if action.shape != expected:
         raise RunError(
-            f"the policy gave an action {shape} for {roster.kind} at tick {tick}, "
+            f"policy {name} gave an action {shape} for {roster.kind} at tick {tick}, "
             f"expected shape {expected} (agents, {columns})"
         )
     limit = MAX_PRICE_MILLI / MILLI_PER_UNIT
@@ -236,7 +238,7 @@ def checked_action(given: Any, columns: Sequence[str], roster: Roster, tick: int
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise RunError(
-            f"the policy gave {columns[column]} = {action[row, column]} for agent "
+            f"policy {name} gave {columns[column]} = {action[row, column]} for agent "
             f"{roster.ids[row]!r} at tick {tick}; actions must be finite and within the market's "
             "price range"
         )

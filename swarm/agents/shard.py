@@ -256,7 +256,7 @@ class Shard:
         """trader | policies: what a policy wants, as far as the agents' rules let it."""
         signal = view.signal
         action = checked_action(
-            policy.act(self.state, view), self.kind.ACTION, self.spec.roster, signal.tick
+            policy, policy.act(self.state, view), self.kind.ACTION, self.spec.roster, signal.tick
         )
         price, quantity = self.kind.offer(self.parameters, self.state, view, action)
         price = np.clip(price, signal.price_floor, signal.price_cap)

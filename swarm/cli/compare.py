@@ -6,7 +6,7 @@ import json
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -22,18 +22,30 @@ MOST_SEEDS = 10_000
 @click.option("--scenario", required=True, metavar="NAME|PATH", help="What to run.")
 @click.option(
     "--policies",
-    default="heuristic,random",
-    show_default=True,
     metavar="NAMES",
-    help="Policies of the agents, each as of `swarm run --policy`.",
+    help="Policies of the agents, each as of `swarm run --policy`.  [default: "
+    "trained,heuristic,random where there are trained ones]",
+)
+@click.option(
+    "--policies-from",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Trained policies.  [default: those that come with swarm]",
 )
 @click.option(
     "--seeds", default="0..9", show_default=True, metavar="LIST", help="Seeds: 0..9 or 0,3,7."
 )
 @click.option(
-    "--days", metavar="LIST", help="Dates to start at instead of the scenario's: 2025-06-18,..."
+    "--days",
+    metavar="LIST",
+    help="Dates that every seed runs on: 2025-06-18,..., or own for the scenario's.  [default: a "
+    "held-out day for each seed; own with --data]",
 )
-@click.option("--against", metavar="NAME", help="Policy to compare with.  [default: the last]")
+@click.option(
+    "--against",
+    metavar="NAME",
+    help="Policy to compare the others with.  [default: each with all after it]",
+)
 @click.option("--data", type=click.Path(path_type=Path), help="Real data the scenario reads.")
 @click.option(
     "--engine",
@@ -63,7 +75,8 @@ MOST_SEEDS = 10_000
 @click.option("--quiet", is_flag=True, help="No progress and no tables.")
 def command(
     scenario: str,
-    policies: str,
+    policies: str | None,
+    policies_from: Path | None,
     seeds: str,
     days: str | None,
     against: str | None,
@@ -83,20 +96,24 @@ def command(
     """Compare policies on the same seeds and days.
 
     \b
-    swarm compare --scenario normal_day --policies heuristic,random --seeds 0..9
-    swarm compare --scenario normal_day --days 2025-06-18,2025-12-17 --jobs 2
+    swarm compare --scenario normal_day --policies trained,heuristic,random --seeds 0..9
+    swarm compare --scenario normal_day --policies-from trainings/mine --jobs 2
+
+    Without --days, seed number i runs on day number i of as many days of the scenario's year that
+    no training uses.
     """
     asked = seeds_of(seeds), days_of(days)
     from swarm.cli.progress import Lines, error_console
     from swarm.results.compare_report import failure_lines, new_folder, write_comparison
     from swarm.runtime.compare import carry_out, plan_comparison
 
-    if ":" in policies and "" not in sys.path:
+    if ":" in (policies or "") and "" not in sys.path:
         # A policy of the user's own is found where they stand, as with python -m.
         sys.path.insert(0, str(Path.cwd()))
     planned = plan_comparison(
         scenario,
-        policies=[name.strip() for name in policies.split(",") if name.strip()],
+        policies=None if policies is None else names_of(policies),
+        policies_from=policies_from,
         seeds=asked[0],
         days=asked[1],
         against=against,
@@ -163,19 +180,27 @@ def seeds_of(text: str) -> list[int]:
     return found
 
 
-def days_of(text: str | None) -> list[date]:
-    """Dates as `2025-06-18,2025-06-19`; none for None.
+def names_of(text: str) -> list[str]:
+    """Names with commas between them."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def days_of(text: str | None) -> list[date] | Literal["own"] | None:
+    """Dates as `2025-06-18,2025-06-19`, or `own`.
 
     Raises:
         UsageError: where one is no date.
     """
+    if text is None or text == "own":
+        return None if text is None else "own"
     found = []
-    for part in [] if text is None else text.split(","):
+    for part in text.split(","):
         try:
             found.append(date.fromisoformat(part.strip()))
         except ValueError:
             raise UsageError(
-                f"--days {text!r}: {part!r} is no date; expected YYYY-MM-DD, or several with commas"
+                f"--days {text!r}: {part!r} is no date; expected YYYY-MM-DD, several with commas, "
+                "or own"
             ) from None
     return found
 

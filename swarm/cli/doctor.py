@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,11 @@ def _ray(address: str | None, problems: list[str]) -> dict[str, Any] | None:
     from swarm.runtime.local_ray import prepare
 
     address = prepare(address)
-    from swarm.runtime.ray import check
+    from swarm.runtime.ray import Cluster
 
     try:
-        return check(address)
+        with closing(Cluster(address)) as cluster:
+            return cluster.facts()
     except SwarmError as error:
         mend = "ray start --head" if address else "pip install --force-reinstall ray"
         problems.append(f"Ray is not reachable: {error}; mend: {mend}")

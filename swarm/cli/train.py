@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,9 +127,9 @@ def command(
         shared=settings["share_policies"],
         start=None if options.start is None else options.start.policies,
         engine=engine,
-        jobs=jobs,
+        jobs=(jobs or os.cpu_count()) if engine == "inline" else None,
     )
-    with TrainProgress(quiet=quiet) as progress:
+    with closing(trainee), TrainProgress(quiet=quiet) as progress:
         for note in notes:
             progress.note(note)
         done = train(trainee, options, progress)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,14 @@ from swarm.cli.progress import Lines, error_console
 class TrainProgress:
     """Progress of a training on stderr; data go to stdout. Honours NO_COLOR."""
 
-    def __init__(self, *, quiet: bool, console: Console | None = None) -> None:
-        self._quiet = quiet
+    def __init__(
+        self,
+        *,
+        quiet: bool,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._quiet, self._clock = quiet, clock
         self._console = console or error_console()
         self._lines = Lines(self._console)
         self._live = self._console.is_terminal and not quiet
@@ -32,7 +39,7 @@ class TrainProgress:
             disable=not self._live,
         )
         self._task: TaskID | None = None
-        self._episodes, self._begun_at, self._seconds = 0, 0, 0.0
+        self._episodes, self._before, self._since = 0, 0, 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -48,15 +55,16 @@ class TrainProgress:
 
     def begin(self, folder: Path, done: int, episodes: int) -> None:
         """See `swarm.runtime.train.Told`."""
-        self._episodes, self._begun_at = episodes, done
+        self._episodes, self._before, self._since = episodes, done, self._clock()
         resumed = f", {done} done before" if done else ""
         self._say(f"{folder}: {episodes} episodes{resumed}", now=True)
         self._task = self._bar.add_task("episode", total=episodes, completed=done, detail="")
 
     def episode(self, done: int, figures: Mapping[str, float], seconds: float) -> None:
         """See `swarm.runtime.train.Told`."""
-        self._seconds += seconds
-        left = self._seconds / (done - self._begun_at) * (self._episodes - done)
+        # By all the time that passed: scores and checkpoints take theirs too.
+        passed = self._clock() - self._since
+        left = passed / (done - self._before) * (self._episodes - done)
         detail = figure_words(figures, seconds, left)
         if self._live:
             assert self._task is not None

@@ -54,8 +54,7 @@ class _Page:
 class Diary:
     """Of the n agents of a shard. Decisions come in order of ticks, and so do settlements."""
 
-    def __init__(self, nominal_hz: float) -> None:
-        self._nominal_hz = nominal_hz
+    def __init__(self) -> None:
         self._value_per_mwh = float("nan")
         self._pages: list[_Page] = []
 
@@ -77,7 +76,9 @@ class Diary:
     def _rewards(self, page: _Page, after: Decision, settled: Settled) -> dict[str, Float32]:
         decision = page.decision
         money = reward_money(decision, after, page.price_per_mwh, settled, self._value_per_mwh)
-        deviation = abs(settled.frequency_hz / self._nominal_hz - 1) / 0.01
+        # The first decision is made before any frequency is known.
+        nominal_hz = 60.0 if settled.frequency_hz > 55 else 50.0
+        deviation = abs(settled.frequency_hz / nominal_hz - 1) / 0.01
         penalty = STABILITY_WEIGHT * min(1.0, float(np.nan_to_num(deviation)))
         return {
             network: np.clip(money / scale - penalty, -REWARD_LIMIT, REWARD_LIMIT).astype(

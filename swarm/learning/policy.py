@@ -90,8 +90,7 @@ class Trained:
         memory.price_per_mwh = _PRICE[self._kind](action)
         if told is not None:
             if self._diary is None:
-                nominal_hz = 60.0 if view.signal.frequency_hz > 55 else 50.0
-                self._diary = Diary(nominal_hz)
+                self._diary = Diary()
             kept = {network: (raw, density) for network, (_, raw, density) in chosen.items()}
             decision = Decision(
                 tick=view.signal.tick,

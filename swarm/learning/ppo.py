@@ -256,6 +256,10 @@ class Learner:
         """The policies to act with (`gaussian.act`): the network's arrays and "log_std"."""
         return stacked.to_numpy(self._actor)
 
+    def adopt(self, weights: Weights) -> None:
+        """Go on from these weights; UsageError names an array that does not fit."""
+        restore(self._actor, weights)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """Everything it takes to go on to the same bytes, copied."""
         return nested(

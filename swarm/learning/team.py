@@ -18,7 +18,7 @@ from swarm.agents.experience import Experience
 from swarm.agents.observation import VECTORS
 from swarm.agents.policy import Exploration, Learned
 from swarm.errors import UsageError
-from swarm.learning import actor_critic, dqn, maddpg
+from swarm.learning import actor_critic, dqn, maddpg, networks, ppo
 from swarm.learning.files import PolicySet
 from swarm.learning.networks import Weights
 from swarm.learning.state import part
@@ -38,10 +38,12 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     generator: dqn.Settings = dqn.Settings(discount=0.0, epsilon_end=0.0, target_every=1000)
     """Of generators, solar and wind. An interval's offer hardly binds the next one: the reward of
     the interval alone is learned."""
-    storage: actor_critic.Settings = actor_critic.Settings(
-        steps=24, discount=0.99, learning_rate=0.0005, critic_learning_rate=0.001
+    storage: actor_critic.Settings | ppo.Settings = ppo.Settings(
+        steps=288, epochs=4, batch=512, discount=0.995, trace=0.97, entropy=0.001
     )
-    """Of batteries, vehicles and homes."""
+    """Of batteries, vehicles and homes. Both are actor-critics with the same networks. One step on
+    each hour suits agents at work; several passes over whole days learn much more from each of
+    them, and do not follow the hour of the day."""
     consumer: maddpg.Settings = maddpg.Settings(discount=0.9)
     """Of consumers and homes."""
     neighbourhood: int = Field(5, ge=2)
@@ -53,6 +55,7 @@ def at_work(epsilon: float, noise: float) -> Settings:
     found = Settings()
     return found.model_copy(
         update={
+            "storage": actor_critic.Settings(steps=12, learning_rate=0.0003, std_first=0.1),
             "generator": found.generator.model_copy(
                 update={"epsilon_start": epsilon, "epsilon_end": epsilon}
             ),
@@ -100,6 +103,7 @@ class Step:
 
     observation: NDArray[np.float32]
     action: NDArray[Any]
+    log_prob: NDArray[np.float32]
     reward: NDArray[np.float32]
     next_observation: NDArray[np.float32]
     cut: NDArray[np.bool_]
@@ -214,7 +218,10 @@ def _learner(network: str, spec: TeamSpec, seed: int, member: Member) -> _Learne
     if network == "generator":
         return dqn.Learner(settings.generator, seed, n, first, shared)
     if network == "storage":
-        return actor_critic.Learner(settings.storage, seed, n, first, worlds, shared)
+        if isinstance(settings.storage, actor_critic.Settings):
+            return actor_critic.Learner(settings.storage, seed, n, first, worlds, shared)
+        nets = networks.STORAGE_ACTOR, networks.STORAGE_CRITIC
+        return ppo.Learner(settings.storage, seed, n, *nets, first, worlds, shared)
     neighbourhood = np.arange(n) // settings.neighbourhood
     return maddpg.Learner(settings.consumer, seed, neighbourhood, first, shared=shared)
 
@@ -244,6 +251,7 @@ def _step(parts: Sequence[Experience], at: int, cut: bool) -> Step:
     return Step(
         side_by_side("observation"),
         side_by_side("action"),
+        side_by_side("log_prob"),
         reward,
         side_by_side("next_observation"),
         np.full(reward.shape, cut),
@@ -255,11 +263,12 @@ def _of_dqn(learner: dqn.Learner, step: Step) -> None:
     learner.observe(step.observation, step.action, step.reward, step.next_observation, ended)
 
 
-def _of_actor_critic(learner: actor_critic.Learner, step: Step) -> None:
-    ended = np.zeros_like(step.cut)
-    learner.observe(
-        step.observation, step.action, step.reward, step.next_observation, ended, step.cut
-    )
+def _of_actor_critic(learner: actor_critic.Learner | ppo.Learner, step: Step) -> None:
+    rest = step.reward, step.next_observation, np.zeros_like(step.cut), step.cut
+    if isinstance(learner, ppo.Learner):
+        learner.observe(step.observation, step.action, step.log_prob, *rest)
+    else:
+        learner.observe(step.observation, step.action, *rest)
 
 
 def _of_maddpg(learner: maddpg.Learner, step: Step) -> None:

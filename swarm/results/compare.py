@@ -128,8 +128,40 @@ def probability_of_improvement(ours: Float, theirs: Float, index: Int) -> tuple[
     return float(above.sum()) / pairs, drawn
 
 
+def share_improved(ours: Float, theirs: Float, index: Int) -> tuple[float, Float]:
+    """Share of pairs of runs, one of each policy on the same seed and day, that ours wins.
+
+    Ties count half. `probability_of_improvement` where each day has one seed: days differ too
+    much for a run on one to be compared with a run on another.
+
+    Args:
+        ours: float64 (seeds, 1), higher is better.
+        theirs: likewise.
+        index: see `resampled`.
+
+    Returns:
+        The share, and that of each resample, (resamples,).
+    """
+    wins = np.heaviside(ours - theirs, 0.5)[:, 0]
+    drawn: Float = wins[index].mean(axis=1)
+    return float(wins.mean()), drawn
+
+
+def pairs_of(policies: Sequence[str], against: str | None) -> tuple[tuple[str, str], ...]:
+    """Who is compared with whom: all others with `against`, or each with all after it."""
+    if against is not None:
+        return tuple((policy, against) for policy in policies if policy != against)
+    return tuple(
+        (policy, other) for at, policy in enumerate(policies) for other in policies[at + 1 :]
+    )
+
+
 def summarize(
-    rows: Sequence[Row], policies: Sequence[str], against: str, currency: str
+    rows: Sequence[Row],
+    policies: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    currency: str,
+    paired: bool = False,
 ) -> dict[str, Any]:
     """Statistics of every metric that was measured, by its name, for JSON.
 
@@ -139,79 +171,91 @@ def summarize(
     Args:
         rows: the runs, at most one for each policy, seed and day.
         policies: in the order shown.
-        against: the policy that the others are compared with.
+        pairs: a policy, and another that it is compared with.
         currency: unit of money.
+        paired: each seed has one day of its own; otherwise all have all days.
 
     Returns:
-        For each metric `title`, `unit`, `better`, `definition`, `seeds` used, `policies` (`iqm`,
-        its interval `low` to `high`, `mean`, `min`, `max`) and `against` (for each other policy
-        the `difference` of interquartile means with its interval, `relative` to that of `against`,
-        and `probability_of_improvement` with its interval). Metrics with fewer than two such seeds
-        have neither.
+        For each metric `title`, `unit`, `better`, `transfer`, `definition`, `seeds` used,
+        `policies` (`iqm`, its interval `low` to `high`, `mean`, `min`, `max`) and `comparisons`
+        (for each pair `policy`, `against`, the `difference` of interquartile means and what it is
+        `relative` to the mean of the other, and `probability_of_improvement`, each with its
+        interval). Metrics with fewer than two such seeds have neither.
     """
     present = [policy for policy in policies if any(row.policy == policy for row in rows)]
     seeds, days = sorted({row.seed for row in rows}), sorted({row.day for row in rows})
+    day_of = {row.seed: row.day for row in rows}
+    days_of = {seed: [day_of[seed]] if paired else days for seed in seeds}
     found = {}
     for metric in METRICS:
         cells = {(row.policy, row.seed, row.day): row.figures[metric.name] for row in rows}
         used = [
             seed
             for seed in seeds
-            if all(cells.get((p, seed, day)) is not None for p in present for day in days)
+            if all(cells.get((p, seed, day)) is not None for p in present for day in days_of[seed])
         ]
         values = {
             policy: np.array(
-                [[cells[policy, seed, day] for day in days] for seed in used], dtype=np.float64
+                [[cells[policy, seed, day] for day in days_of[seed]] for seed in used],
+                dtype=np.float64,
             )
             for policy in present
         }
+        # From one run no interval follows.
+        index = resampled(len(used))
+        drawn = {p: resampled_means(values[p], index) for p in present if len(used) > 1}
         found[metric.name] = {
             "title": metric.title,
             "unit": currency if metric.unit == "currency" else metric.unit,
             "better": metric.better,
+            "transfer": metric.transfer,
             "definition": metric.meaning,
             "seeds": len(used),
-            **_statistics(values, against, metric.better if len(used) > 1 else None, len(used)),
+            "policies": {policy: _about(values[policy], drawn[policy]) for policy in drawn},
+            "comparisons": [
+                {
+                    "policy": policy,
+                    "against": other,
+                    **_differences(values[policy], values[other], drawn[policy], drawn[other]),
+                    **_chance(metric.better, values[policy], values[other], index, paired),
+                }
+                for policy, other in pairs
+                if policy in drawn and other in drawn
+            ],
         }
     return found
 
 
-def _statistics(
-    values: Mapping[str, Float], against: str, better: str | None, seeds: int
-) -> dict[str, Any]:
-    """Entries `policies` and `against` of one metric, of arrays (seeds, days) by policy."""
-    if seeds < 2:
-        return {"policies": {}, "against": {}}
-    index = resampled(seeds)
-    means = {policy: float(interquartile_mean(array.ravel())) for policy, array in values.items()}
-    drawn = {policy: resampled_means(array, index) for policy, array in values.items()}
-    about = {
-        policy: {
-            "iqm": means[policy],
-            **_interval(drawn[policy]),
-            "mean": float(array.mean()),
-            "min": float(array.min()),
-            "max": float(array.max()),
-        }
-        for policy, array in values.items()
+def _about(values: Float, drawn: Float) -> dict[str, float]:
+    """One policy's (seeds, days) and the interquartile mean of each resample."""
+    return {
+        "iqm": float(interquartile_mean(values.ravel())),
+        **_interval(drawn),
+        "mean": float(values.mean()),
+        "min": float(values.min()),
+        "max": float(values.max()),
     }
-    compared: dict[str, Any] = {}
-    for policy in values:
-        if policy == against or against not in values:
-            continue
-        difference = means[policy] - means[against]
-        compared[policy] = {
-            "difference": {"value": difference, **_interval(drawn[policy] - drawn[against])},
-            "relative": difference / abs(means[against]) if means[against] else None,
-        }
-        if better is not None:
-            sign = 1.0 if better == "higher" else -1.0
-            chance, chances = probability_of_improvement(
-                sign * values[policy], sign * values[against], index
-            )
-            improved = {"value": chance, **_interval(chances)}
-            compared[policy]["probability_of_improvement"] = improved
-    return {"policies": about, "against": compared}
+
+
+def _differences(ours: Float, theirs: Float, drawn: Float, drawn_theirs: Float) -> dict[str, Any]:
+    """Of two policies' interquartile means; relative only to what is not 0 and keeps its sign."""
+    base = float(interquartile_mean(theirs.ravel()))
+    gain, gains = float(interquartile_mean(ours.ravel())) - base, drawn - drawn_theirs
+    sure = (base > 0 and drawn_theirs.min() > 0) or (base < 0 and drawn_theirs.max() < 0)
+    relative = {"value": gain / abs(base), **_interval(gains / abs(drawn_theirs))} if sure else None
+    return {"difference": {"value": gain, **_interval(gains)}, "relative": relative}
+
+
+def _chance(
+    better: str | None, ours: Float, theirs: Float, index: Int, paired: bool
+) -> dict[str, Any]:
+    """Entry `probability_of_improvement`, where one way is better."""
+    if better is None:
+        return {}
+    sign = 1.0 if better == "higher" else -1.0
+    judge = share_improved if paired else probability_of_improvement
+    chance, chances = judge(sign * ours, sign * theirs, index)
+    return {"probability_of_improvement": {"value": chance, **_interval(chances)}}
 
 
 def _interval(drawn: Float) -> dict[str, float]:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 LOADS = ("consumer", "ev", "home")
 """Kinds that buy energy to use it."""
+PLANTS = ("generator", "solar", "wind")
+"""Kinds whose response to the operator is generation."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Metric:
         better: which way is better; None where neither is.
         meaning: its definition, with the source fields of `metrics.json`.
         value: from a run's `metrics.json` and the value of lost load; None: not measured.
+        transfer: says who pays whom how much, which costs the system nothing; shown apart.
     """
 
     name: str
@@ -29,6 +32,7 @@ class Metric:
     better: Literal["higher", "lower"] | None
     meaning: str
     value: Callable[[Mapping[str, Any], float], float | None]
+    transfer: bool = False
 
 
 def _field(name: str) -> Callable[[Mapping[str, Any], float], float | None]:
@@ -69,6 +73,21 @@ def _comfort(metrics: Mapping[str, Any], _: float) -> float | None:
     return 1.0 - (put_off + missed) / wanted if wanted > 0 else None
 
 
+def _renewable_ceiling(metrics: Mapping[str, Any], _: float) -> float | None:
+    share = metrics["renewable_share"]
+    if share is None:
+        return None
+    kinds = metrics["energy_mwh_by_kind"]
+    supply = metrics["imports_mwh"] + _over_kinds(metrics, "generation")
+    supply -= _over_kinds(metrics, "held_back")
+    supply += sum(kinds[kind]["activated"] for kind in PLANTS if kind in kinds)
+    # What generators were held back is in the curtailment; those that are renewable are counted
+    # with it in the share already, and fuel that others saved is no renewable energy.
+    of_generators = kinds.get("generator", {}).get("held_back", 0.0)
+    unused = max(0.0, metrics["curtailed_mwh"] - of_generators)
+    return min(1.0, share + unused / supply) if supply > 0 else None
+
+
 def _payments(metrics: Mapping[str, Any], _: float) -> float | None:
     received = metrics["received_by_kind"]
     paid = [-received[kind] for kind in LOADS if kind in received]
@@ -92,25 +111,9 @@ METRICS = (
         "currency",
         "lower",
         "True production and discomfort cost with energy from outside (`system_cost`), plus "
-        "`unserved_mwh` at the value of lost load. No payment between agents is in it.",
+        "`unserved_mwh` at the value of lost load. No payment between agents and no markup is in "
+        "it; these are shown apart.",
         lambda metrics, lost: metrics["system_cost"] + lost * metrics["unserved_mwh"],
-    ),
-    Metric(
-        "payments",
-        "payments of load",
-        "currency",
-        None,
-        "What consumers, vehicles and homes paid, net (`received_by_kind`): a transfer, cost to "
-        "one and income to another.",
-        _payments,
-    ),
-    Metric(
-        "price_cost_markup",
-        "markup",
-        "share",
-        "lower",
-        "Price above marginal cost as a share of price (`price_cost_markup`).",
-        _field("price_cost_markup"),
     ),
     Metric(
         "seconds_in_band_share",
@@ -128,6 +131,17 @@ METRICS = (
         "higher",
         "Renewable energy over generation and imports (`renewable_share`).",
         _field("renewable_share"),
+    ),
+    Metric(
+        "renewable_ceiling",
+        "renewable ceiling",
+        "share",
+        None,
+        "What the renewable share could be at most: with all weather-driven energy that was "
+        "curtailed used in place of other supply (`curtailed_mwh` but for what generators were "
+        "held back, over generation and imports). Who exports or stores more has more supply, and "
+        "so a lower ceiling.",
+        _renewable_ceiling,
     ),
     Metric(
         "curtailed_mwh",
@@ -188,6 +202,26 @@ METRICS = (
         "Energy stored at the end (`energy_mwh_by_kind` stored_at_end). Costs and rewards give it "
         "no value: a policy that empties batteries looks cheaper by it.",
         lambda metrics, _: _over_kinds(metrics, "stored_at_end"),
+    ),
+    Metric(
+        "payments",
+        "payments of load",
+        "currency",
+        None,
+        "What consumers, vehicles and homes paid, net (`received_by_kind`): cost to one and income "
+        "to another, so no part of the system cost.",
+        _payments,
+        transfer=True,
+    ),
+    Metric(
+        "price_cost_markup",
+        "markup",
+        "share",
+        "lower",
+        "Price above marginal cost as a share of price (`price_cost_markup`); no part of the "
+        "system cost either.",
+        _field("price_cost_markup"),
+        transfer=True,
     ),
 )
 """What policies are compared by, in the order shown."""

@@ -54,8 +54,11 @@ def page(
         parts += ["<h2>Failed</h2>", _list(failures)]
     if measured:
         parts += ["<h2>Every run</h2>", f"<p>{HOW_RUNS}</p>", _runs_plot(summary, measured, rows)]
-        if len(summary["policies"]) > 1:
-            parts += [_chances_plot(summary, measured)]
+        compared = [
+            each["against"] for metric in measured.values() for each in metric["comparisons"]
+        ]
+        for other in dict.fromkeys(compared):
+            parts += [_chances_plot(summary, measured, other)]
     for name, header, cells in tables:
         parts += [f"<h2>{escape(name)}</h2>", _table(header, cells)]
     meanings = [
@@ -77,7 +80,8 @@ HOW_RUNS = (
 )
 HOW_CHANCES = (
     "The chance that a run is better than one of the other policy on the same day; at 0.5 neither "
-    "is, and an interval across 0.5 shows no difference."
+    "is, and an interval across 0.5 shows no difference. An interval of one point says that one "
+    "policy won every time, not that it always would."
 )
 
 
@@ -129,31 +133,35 @@ def _runs_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], rows: Se
     return _drawn(figure, "runs", 80 + across * (95 + 45 * len(policies)))
 
 
-def _chances_plot(summary: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
-    judged = {name: metric for name, metric in measured.items() if metric["better"]}
-    others = [policy for policy in summary["policies"] if policy != summary["against"]]
+def _chances_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], other: str) -> str:
+    judged = [metric for metric in measured.values() if metric["better"]]
+    entries = [
+        {each["policy"]: each for each in metric["comparisons"] if each["against"] == other}
+        for metric in judged
+    ]
+    others = [policy for policy in summary["policies"] if any(policy in each for each in entries)]
     figure = go.Figure()
     for at, policy in enumerate(others):
         place = summary["policies"].index(policy) % 7
         looks = {"color": COLOURS[place], "symbol": SYMBOLS[place]}
-        for height, metric in enumerate(judged.values()):
-            entry = metric["against"].get(policy)
-            if entry is None:
+        for height, entry in enumerate(entries):
+            if policy not in entry:
                 continue
-            chance = entry["probability_of_improvement"]
+            chance = entry[policy]["probability_of_improvement"]
             offset = 0.5 * (at + 0.5) / len(others) - 0.25
             style = {"legendgroup": policy, "name": policy, "showlegend": height == 0}
             figure.add_trace(_bar(chance["value"], chance, 1.0, height + offset, looks, style))
     figure.update_yaxes(
         tickvals=list(range(len(judged))),
-        ticktext=[metric["title"] for metric in judged.values()],
+        ticktext=[metric["title"] for metric in judged],
         range=[len(judged) - 0.5, -0.5],
         showgrid=False,
     )
     figure.update_xaxes(range=[-0.02, 1.02], dtick=0.25)
     figure.add_vline(x=0.5, line={"color": "#555", "dash": "dash", "width": 1})
-    head = f"<h2>Chance of improvement over {escape(summary['against'])}</h2>"
-    drawn = _drawn(figure, "chances", 110 + len(judged) * (16 + 16 * len(others)))
+    head = f"<h2>Chance of improvement over {escape(other)}</h2>"
+    name = f"chances-{summary['policies'].index(other)}"
+    drawn = _drawn(figure, name, 110 + len(judged) * (16 + 16 * len(others)))
     return f"{head}\n<p>{HOW_CHANCES}</p>\n{drawn}"
 
 

@@ -16,6 +16,8 @@ from swarm.results.tables import parquet_bytes
 NOTHING = "-"
 CHANCE = "chance"
 """Unit of a probability, shown as it is."""
+FIGURES = "Interquartile mean"
+APART = "Payments and prices, which are no part of the system cost"
 
 
 def new_folder(out: Path | None, scenario_name: str, now: datetime) -> Path:
@@ -81,69 +83,116 @@ def write_comparison(
 def title(summary: Mapping[str, Any]) -> str:
     """One line that says what was compared."""
     seeds, days = len(summary["seeds"]), len(summary["days"])
-    return (
-        f"{summary['scenario']}: {_plural(len(summary['policies']), 'policy', 'policies')} on "
-        f"{_plural(seeds, 'seed', 'seeds')} and {_plural(days, 'day', 'days')}"
-    )
+    where = f"{_plural(seeds, 'seed', 'seeds')} and {_plural(days, 'day', 'days')}"
+    if summary["days_are"] == "held-out":
+        where = f"{days} held-out days"
+    policies = _plural(len(summary["policies"]), "policy", "policies")
+    return f"{summary['scenario']}: {policies} on {where}"
 
 
 def facts(summary: Mapping[str, Any]) -> list[str]:
     """What one must know to read the tables, one sentence each."""
     lost, currency = summary["lost_load_value_per_mwh"], summary["currency"]
-    lines = [
-        f"Days {', '.join(summary['days'])}; seeds {', '.join(map(str, summary['seeds']))}; "
-        f"{summary['ticks']} ticks a run.",
+    held_out, metrics = summary["days_are"] == "held-out", summary["metrics"]
+    lines = [_when(summary), *_learned_from(summary)]
+    if summary["operator"] is not None:
+        lines.append(f"The grid operator follows {summary['operator']} in all runs.")
+    lines += [
         f"Interquartile mean [{100 * summary['confidence']:.0f} % bootstrap interval, "
-        f"{summary['resamples']:,} resamples of seeds].",
+        f"{summary['resamples']:,} resamples of {'days' if held_out else 'seeds'}].",
         f"Energy not served costs {lost:,.10g} {currency}/MWh in the system cost.",
     ]
+    missing = [each["title"] for each in metrics.values() if not each["policies"]]
+    if 0 < len(missing) < len(metrics):
+        lines.append(f"Not measured in this scenario, or not in enough runs: {', '.join(missing)}.")
     runs = summary["runs"]
     if runs["finished"] < runs["planned"]:
         lines.append(
             f"Only {runs['finished']} of {runs['planned']} runs finished; figures are over the "
             "seeds that every policy finished on every day."
         )
+    return lines + list(summary["notes"])
+
+
+def _when(summary: Mapping[str, Any]) -> str:
+    """Which days and seeds."""
+    days, seeds = summary["days"], summary["seeds"]
+    ticks = f"{summary['ticks']} ticks a run."
+    if summary["days_are"] == "held-out":
+        pairs = [f"{day} (seed {seed})" for day, seed in zip(days, seeds, strict=True)]
+        return f"Held-out days, every policy with the same seed: {', '.join(pairs)}; {ticks}"
+    whose = "The scenario's own day" if summary["days_are"] == "own" else "Days"
+    return f"{whose} {', '.join(days)}; seeds {', '.join(map(str, seeds))}; {ticks}"
+
+
+def _learned_from(summary: Mapping[str, Any]) -> list[str]:
+    """What days and policies have to do with each other."""
+    lines = []
+    used: Mapping[str, str] = summary["not_held_out"]
+    if not used:
+        lines.append(
+            "Held out: `swarm train` neither trains nor chooses policies on these days (ISO weeks "
+            "whose number divides by 8), nor with seeds below 100,000."
+        )
+    elif summary["learned"]:
+        days = ", ".join(f"{day} ({use})" for day, use in used.items())
+        lines.append(
+            f"Not held out: {days}. {' and '.join(summary['learned'])} may have been trained or "
+            "chosen on these days."
+        )
+    if summary["trained"] is not None:
+        source, sha256 = summary["trained"]["policies"], summary["trained"]["sha256"]
+        words = "those that come with swarm" if source == "shipped" else source
+        lines.append(f"Trained policies: {words}, SHA-256 {sha256[:16]}.")
     return lines
 
 
 def tables(summary: Mapping[str, Any]) -> list[Table]:
-    """Title, header and rows of each table: the figures, then each policy against the other.
+    """Title, header and rows of each table: figures, payments apart, then policies against others.
 
     A metric that was not measured has no row.
     """
-    policies, against, metrics = summary["policies"], summary["against"], summary["metrics"]
-    shown = {name: metric for name, metric in metrics.items() if metric["policies"]}
-    if not shown:
-        return []
-    figures = [
-        (
-            label(metric),
-            metric["better"] or NOTHING,
-            *(estimate(metric["policies"].get(policy), metric["unit"]) for policy in policies),
-        )
-        for metric in shown.values()
-    ]
-    found: list[Table] = [("Interquartile mean", ("figure", "better", *policies), figures)]
-    for policy in policies:
-        rows: list[tuple[str, ...]] = []
-        for metric in shown.values():
-            entry = metric["against"].get(policy)
-            if entry is None:
-                continue
-            relative, chance = entry["relative"], entry.get("probability_of_improvement")
-            rows.append(
+    policies = summary["policies"]
+    shown = [metric for metric in summary["metrics"].values() if metric["policies"]]
+    found: list[Table] = []
+    for name, transfer in ((FIGURES, False), (APART, True)):
+        cells = [
+            (
+                label(metric),
+                metric["better"] or NOTHING,
+                *(estimate(metric["policies"].get(policy), metric["unit"]) for policy in policies),
+            )
+            for metric in shown
+            if metric["transfer"] is transfer
+        ]
+        if cells:
+            found.append((name, ("figure", "better", *policies), cells))
+    against: dict[str, list[tuple[str, ...]]] = {}
+    for metric in shown:
+        for entry in metric["comparisons"]:
+            cells_of = against.setdefault(f"{entry['policy']} against {entry['against']}", [])
+            cells_of.append(
                 (
                     label(metric),
                     metric["better"] or NOTHING,
                     estimate(entry["difference"], metric["unit"]),
-                    NOTHING if relative is None else f"{100 * relative:+.1f} %",
-                    estimate(chance, CHANCE),
+                    # Percent of a percentage would only be misread.
+                    NOTHING if metric["unit"] == "share" else _relative(entry["relative"]),
+                    estimate(entry.get("probability_of_improvement"), CHANCE),
                 )
             )
-        if rows:
-            header = ("figure", "better", "difference", "relative", "chance of improvement")
-            found.append((f"{policy} against {against}", header, rows))
-    return found
+    header = ("figure", "better", "difference", "relative", "chance of improvement")
+    return found + [(name, header, rows) for name, rows in against.items()]
+
+
+def _relative(entry: Mapping[str, float] | None) -> str:
+    """A ratio and its interval, in percent."""
+    if entry is None:
+        return NOTHING
+    value, low, high = (
+        f"{round(100 * entry[name], 1) + 0.0:+.1f}" for name in ("value", "low", "high")
+    )
+    return f"{value} % [{low}, {high}]"
 
 
 def label(metric: Mapping[str, Any]) -> str:

@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
@@ -18,34 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from swarm.agents.policy import load_policy
-from swarm.errors import SwarmError, UsageError, nearest
-from swarm.results.compare import CONFIDENCE, RESAMPLES, Failure, Row, summarize
-from swarm.results.compare_metrics import figures
+from swarm.errors import UsageError, nearest
+from swarm.results.compare import CONFIDENCE, RESAMPLES, Failure, Row, pairs_of, summarize
 from swarm.results.folder import version
-from swarm.runtime.session import EngineName, Options, Silent, run_scenario
+from swarm.runtime.compare_days import Days, DaysAre, not_held_out, notes_on_seeds, starts_of
+from swarm.runtime.compare_runs import Task, results_of
+from swarm.runtime.minds import SHIPPED, Minds, minds_of
+from swarm.runtime.session import EngineName, Options
 from swarm.runtime.setup import plan
+from swarm.scenario.fleets import rosters
 from swarm.scenario.load import load_scenario
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
 
 Told = Callable[[int, int, Row | Failure], None]
 """Is told of each run as it ends: how many have, of how many, and what came of it."""
-Ended = Generator[tuple[int, Row | Failure], None, None]
-"""Runs as they end, each with its place in what was planned."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run to do: a scenario with its seed and day, and how it is run."""
-
-    scenario: Scenario
-    options: Options
-    lost_load_value_per_mwh: float
-
-    @property
-    def day(self) -> str:
-        """Local date of the first tick, ISO 8601."""
-        return self.scenario.start.date().isoformat()
 
 
 @dataclass(frozen=True)
@@ -55,9 +39,13 @@ class Planned:
     Attributes:
         tasks: by policy, then day, then seed.
         policies: in the order given.
-        against: the policy that the others are compared with.
+        pairs: a policy, and another that it is compared with.
         seeds: in the order given.
         days: local dates, ISO 8601, in the order given.
+        days_are: `held-out`: seed number i runs on day number i; else every seed on every day.
+        not_held_out: days that trainings may use, and what for.
+        learned: policies that were trained.
+        trained: where the trained policies come from; None: none are compared.
         lost_load_value_per_mwh: what a MWh that is not served costs, in the scenario's currency.
         jobs: most runs at a time.
         notes: what the user should know.
@@ -65,9 +53,13 @@ class Planned:
 
     tasks: tuple[Task, ...]
     policies: tuple[str, ...]
-    against: str
+    pairs: tuple[tuple[str, str], ...]
     seeds: tuple[int, ...]
     days: tuple[str, ...]
+    days_are: DaysAre
+    not_held_out: Mapping[str, str]
+    learned: tuple[str, ...]
+    trained: Mapping[str, str] | None
     lost_load_value_per_mwh: float
     jobs: int
     notes: tuple[str, ...]
@@ -104,16 +96,27 @@ class Comparison:
             "version": version(),
             "ticks": scenario.ticks,
             "currency": scenario.currency,
+            "operator": None if scenario.grid is None else scenario.grid.operator,
             "policies": list(planned.policies),
-            "against": planned.against,
             "seeds": list(planned.seeds),
             "days": list(planned.days),
+            "days_are": planned.days_are,
+            "not_held_out": dict(planned.not_held_out),
+            "learned": list(planned.learned),
+            "trained": planned.trained and dict(planned.trained),
+            "notes": list(planned.notes),
             "lost_load_value_per_mwh": planned.lost_load_value_per_mwh,
             "confidence": CONFIDENCE,
             "resamples": RESAMPLES,
             "runs": {"planned": len(planned.tasks), "finished": len(self.rows)},
             "failures": [vars(failure) for failure in self.failures],
-            "metrics": summarize(self.rows, planned.policies, planned.against, scenario.currency),
+            "metrics": summarize(
+                self.rows,
+                planned.policies,
+                planned.pairs,
+                scenario.currency,
+                paired=planned.days_are == "held-out",
+            ),
         }
 
     def timings(self) -> dict[str, Any]:
@@ -133,10 +136,11 @@ class Comparison:
 def plan_comparison(
     scenario: str | Path,
     *,
-    policies: Sequence[str],
+    policies: Sequence[str] | None = None,
     seeds: Sequence[int],
-    days: Sequence[date] = (),
+    days: Days = None,
     against: str | None = None,
+    policies_from: Path | None = None,
     ticks: int | None = None,
     agents: int | None = None,
     replicate: bool = False,
@@ -153,10 +157,14 @@ def plan_comparison(
 
     Args:
         scenario: a built-in name or a path.
-        policies: names for `load_policy`, one at least.
+        policies: names for `load_policy`, one at least; None: heuristic and random, and trained
+            where there are trained policies.
         seeds: two at least: from one run no interval follows.
-        days: local dates that replace the scenario's; its clock time and UTC offset stay.
-        against: the policy that the others are compared with; None is the last.
+        days: local dates that replace the scenario's, every seed on every day; its clock time and
+            UTC offset stay. None without `data`: seed number i on day number i of as many
+            `held_out_days` of the scenario's year.
+        against: the policy that the others are compared with; None: each with all after it.
+        policies_from: folder of trained policies; None: those that come with the package.
         ticks, agents, replicate, sets, data, address: as of `swarm.run`.
         engine: `inline`, runs in parallel processes; `ray`, one run after the other.
         jobs: most processes; None is as many as CPUs.
@@ -166,10 +174,23 @@ def plan_comparison(
     Raises:
         UsageError: where anything is wrong.
     """
-    _check_lists(policies, seeds, days)
+    if policies is None:
+        known = policies_from is not None or SHIPPED.exists()
+        policies = ("trained", "heuristic", "random") if known else ("heuristic", "random")
+    elif "trained" in policies and policies_from is None and not SHIPPED.exists():
+        raise UsageError(
+            "--policies trained: no trained policies come with this swarm; give a folder of them "
+            "with --policies-from"
+        )
+    _check_lists(policies, seeds, () if days is None or days == "own" else days)
     if against is not None and against not in policies:
         raise UsageError(
             f"--against {against!r}: not one of --policies{nearest(against, policies)}"
+        )
+    if policies_from is not None and "trained" not in policies:
+        raise UsageError(
+            f"--policies-from {policies_from}: is for the policy trained, which is not one of "
+            f"--policies {','.join(policies)}"
         )
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a number above 0")
@@ -181,11 +202,8 @@ def plan_comparison(
         raise UsageError(
             f"--lost-load-value {lost_load_value_per_mwh:g}: expected a number of 0 or more"
         )
-    for policy in policies:
-        try:
-            load_policy(policy)
-        except UsageError as error:
-            raise UsageError(str(error).replace("--policy", "--policies", 1)) from None
+    learned = [policy for policy in policies if _learns(policy)]
+    notes = notes_on_seeds(seeds, learned)
     loaded = [
         load_scenario(
             str(scenario), sets=sets, seed=seed, ticks=ticks, agents=agents, replicate=replicate
@@ -194,35 +212,72 @@ def plan_comparison(
     ]
     first = loaded[0].scenario
     place = None if data is None else Path(data)
-    starts = [first.start]
-    if days:
-        starts = [first.start.replace(year=day.year, month=day.month, day=day.day) for day in days]
-    notes = list(loaded[0].notes)
-    for start in starts:
-        world = build_world(first.model_copy(update={"start": start}), place)
+    starts, days_are = starts_of(first, days, place, len(seeds))
+    cells = [(each.scenario, start) for start in starts for each in loaded]
+    if days_are == "held-out":
+        cells = [(each.scenario, start) for each, start in zip(loaded, starts, strict=True)]
+    runs = [each.model_copy(update={"start": start, "baseline": None}) for each, start in cells]
+    notes += loaded[0].notes
+    minds: list[Minds] = []
+    # One run of each day: seeds change parameters and no series that could be missing.
+    for each in runs if days_are == "held-out" else runs[:: len(seeds)]:
+        world = build_world(each, place)
         plan(world, policies[0])
         notes += [note for note in world.notes if note not in notes]
+        if "trained" in policies:
+            there = rosters(world.scenario)
+            minds.append(minds_of("trained", policies_from, world.scenario, there))
     lost = first.market.price_cap if lost_load_value_per_mwh is None else lost_load_value_per_mwh
+    trained = minds[0].source if minds else None
     tasks = tuple(
         Task(
-            each.scenario.model_copy(update={"start": start, "baseline": None}),
-            Options(engine=engine, address=address, policy=policy, data=place, out=None),
+            each,
+            policy,
+            Options(
+                engine=engine,
+                address=address,
+                policy=policy,
+                policies_from=policies_from if policy == "trained" else None,
+                data=place,
+                out=None,
+            ),
             lost,
+            trained["sha256"] if trained and policy == "trained" else None,
         )
         for policy in policies
-        for start in starts
-        for each in loaded
+        for each in runs
     )
     return Planned(
         tasks=tasks,
         policies=tuple(policies),
-        against=against or policies[-1],
+        pairs=pairs_of(policies, against),
         seeds=tuple(seeds),
         days=tuple(start.date().isoformat() for start in starts),
+        days_are=days_are,
+        not_held_out=not_held_out(first, starts, place),
+        learned=tuple(learned),
+        trained=trained,
         lost_load_value_per_mwh=lost,
         jobs=1 if engine == "ray" else min(jobs or os.cpu_count() or 1, len(tasks)),
-        notes=tuple(notes),
+        notes=(*notes, *_told(minds)),
     )
+
+
+def _learns(policy: str) -> bool:
+    """Whether a policy, which must be there, is one that was trained."""
+    try:
+        return load_policy(policy).traits.needs_training
+    except UsageError as error:
+        raise UsageError(str(error).replace("--policy", "--policies", 1)) from None
+
+
+def _told(minds: Sequence[Minds]) -> list[str]:
+    """The first note on each kind of agent: parameters drawn with other seeds change its figure."""
+    told: dict[str, str] = {}
+    for each in minds:
+        for note in each.notes:
+            told.setdefault(note.partition(":")[0], note)
+    return list(told.values())
 
 
 def carry_out(planned: Planned, told: Told | None = None) -> Comparison:
@@ -237,7 +292,7 @@ def carry_out(planned: Planned, told: Told | None = None) -> Comparison:
     begin = time.perf_counter()
     ended: dict[int, Row | Failure] = {}
     interrupted = False
-    results = _in_processes(planned) if planned.jobs > 1 else _one_by_one(planned)
+    results = results_of(planned.tasks, planned.jobs)
     try:
         with closing(results):
             for at, result in results:
@@ -254,64 +309,6 @@ def carry_out(planned: Planned, told: Told | None = None) -> Comparison:
         interrupted=interrupted,
         wall_seconds=time.perf_counter() - begin,
     )
-
-
-def _one_by_one(planned: Planned) -> Ended:
-    for at, task in enumerate(planned.tasks):
-        yield at, run_task(task)
-
-
-def _in_processes(planned: Planned) -> Ended:
-    # Fresh processes: a fork would copy locks of threads that numpy and Arrow have started.
-    context = multiprocessing.get_context("spawn")
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(planned.jobs, mp_context=context, initializer=_leave_at_once)
-    try:
-        at_of = {pool.submit(run_task, task): at for at, task in enumerate(planned.tasks)}
-        for future in as_completed(at_of):
-            at = at_of[future]
-            error = future.exception()
-            if error is None:
-                yield at, future.result()
-            else:
-                # The process died, for lack of memory say.
-                yield at, _failure(planned.tasks[at], f"{type(error).__name__}: {error}")
-    except BaseException:
-        # Interrupted: runs that go on are not waited for.
-        for child in set(multiprocessing.active_children()) - before:
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _leave_at_once() -> None:
-    """Ctrl-C goes to all processes of a terminal: this one ends without a word."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-def run_task(task: Task) -> Row | Failure:
-    """One run, in this process."""
-    begin = time.perf_counter()
-    try:
-        done = run_scenario(task.scenario, task.options, Silent())
-    except SwarmError as error:
-        return _failure(task, str(error))
-    except Exception as error:
-        return _failure(task, f"{type(error).__name__}: {error}")
-    return Row(
-        scenario=task.scenario.name,
-        policy=task.options.policy,
-        seed=task.scenario.seed,
-        day=task.day,
-        digest=done.digest,
-        figures=figures(done.metrics, task.lost_load_value_per_mwh),
-        wall_seconds=time.perf_counter() - begin,
-    )
-
-
-def _failure(task: Task, error: str) -> Failure:
-    return Failure(task.options.policy, task.scenario.seed, task.day, error)
 
 
 def _check_lists(policies: Sequence[str], seeds: Sequence[int], days: Sequence[date]) -> None:

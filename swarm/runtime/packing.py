@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -30,6 +31,11 @@ def contiguous(agents: Plan, per_host: int) -> tuple[tuple[ShardSpec, ...], ...]
     for start in range(0, agents.agents, per_host):
         hosts.append(_between(agents, start, start + per_host))
     return tuple(host for host in hosts if host)
+
+
+def described(specs: Sequence[ShardSpec]) -> str:
+    """A host by what it carries."""
+    return ", ".join(f"{len(spec.roster)} {spec.roster.kind}" for spec in specs)
 
 
 def aligned(agents: Plan, cut_at: int, n: int) -> int:

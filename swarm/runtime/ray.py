@@ -15,13 +15,14 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from swarm.agents.policy import Learned
 from swarm.agents.shard import ShardSpec
 from swarm.errors import RunError, SwarmError, UsageError
 from swarm.grid.balance import Operated
@@ -43,6 +44,8 @@ from swarm.runtime.actors import HostActor, LearnerActor, MarketActor, OperatorA
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostFacts, framed, trust_timings, unframed
 from swarm.runtime.local_ray import no_cluster, probe, uninterrupted
+from swarm.runtime.packing import described
+from swarm.runtime.worlds import Here, Lived, Opening
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -104,6 +107,11 @@ class Cluster:
         """CPUs of the cluster, at least 1."""
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
+    def facts(self) -> dict[str, Any]:
+        """What it is, for `swarm doctor`."""
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        return {"version": ray.__version__, "cpus": self.cpus, "nodes": nodes}
+
     def hosts_for(self, agents: int) -> int | None:
         """Hosts that `agents_per_actor: auto` means; None: every agent gets its own actor."""
         return None if agents <= ACTORS_PER_CPU * self.cpus else self.cpus
@@ -159,7 +167,7 @@ class RayEngine:
         Every actor is put into `owner` as soon as it exists, so that whoever ends the run can
         end them all, however far this got.
         """
-        self._names = [_describe(specs) for specs in hosts]
+        self._names = [described(specs) for specs in hosts]
         self._agents = [sum(len(spec.roster) for spec in specs) for specs in hosts]
         self._actors: list[Any] = []
         with _translated():
@@ -197,20 +205,17 @@ class RayEngine:
             learn = self._learner.learn.options(num_returns=2)
             learned, told = learn.remote(last, *lived)
             ray.get([actor.take.remote(learned) for actor in self._actors])
-            figures: dict[str, float] = ray.get(told)
-        return figures
+            return ray.get(told)  # type: ignore[no-any-return]
 
     def policies(self) -> PolicySet:
         """What was learned so far."""
         with _translated():
-            found: PolicySet = ray.get(self._learner.policies.remote())
-        return found
+            return ray.get(self._learner.policies.remote())  # type: ignore[no-any-return]
 
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""
         with _translated():
-            operated: bytes = ray.get(self._operate(-1, None, ())[0])
-        return decode(operated, Operated).signal
+            return decode(ray.get(self._operate(-1, None, ())[0]), Operated).signal
 
     def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
         """Start the step of every host."""
@@ -321,18 +326,34 @@ class RayEngine:
         return decode(data, TickRecord)
 
 
-def check(address: str | None) -> dict[str, Any]:
-    """Connect to Ray once and describe it; for `swarm doctor`.
+class RayWorlds:
+    """Worlds of a training, each in an actor of its own; see `swarm.runtime.worlds.Worlds`."""
 
-    Raises:
-        SwarmError: where Ray cannot be reached or started.
-    """
-    cluster = Cluster(address)
-    try:
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        return {"version": ray.__version__, "cpus": cluster.cpus, "nodes": len(nodes)}
-    finally:
-        cluster.close()
+    def __init__(self) -> None:
+        self._cluster = Cluster(None)
+        self._worlds: list[Any] = []
+
+    def open(self, openings: Sequence[Opening], learned: Mapping[str, Learned]) -> None:
+        """See `Worlds`."""
+        with _translated():
+            if len(self._worlds) != len(openings):
+                world = _actor(Here, scheduling_strategy="SPREAD")
+                self._worlds = [world.remote() for _ in openings]
+            shared = ray.put(dict(learned))
+            each = zip(self._worlds, openings, strict=True)
+            ray.get([world.open.remote([opening], shared) for world, opening in each])
+
+    def advance(self, learned: Mapping[str, Learned], ticks: int) -> list[Lived]:
+        """See `Worlds`."""
+        shared = ray.put(dict(learned))
+        with _translated():
+            lived = ray.get([world.advance.remote(shared, ticks) for world in self._worlds])
+        return [found for (found,) in lived]
+
+    def close(self) -> None:
+        """End the actors, and Ray where it was started for them."""
+        self._worlds = []
+        self._cluster.close()
 
 
 def _actor(plain: type, lanes: Callable[[type], Any] = ray.remote, **options: Any) -> Any:
@@ -351,10 +372,6 @@ def _wait(refs: list[Any], started: Started) -> list[tuple[str, int]]:
         started(len(refs) - len(waiting), len(refs))
     answers: list[tuple[str, int]] = ray.get(refs)
     return answers
-
-
-def _describe(specs: Sequence[ShardSpec]) -> str:
-    return ", ".join(f"{len(spec.roster)} {spec.roster.kind}" for spec in specs)
 
 
 @contextlib.contextmanager
@@ -384,4 +401,4 @@ def _failed(ref: Any) -> bool:
     return False
 
 
-__all__ = ["Cluster", "RayEngine", "check"]
+__all__ = ["Cluster", "RayEngine", "RayWorlds"]

@@ -1,4 +1,4 @@
-"""What a training trains: a team of learners, on days that are for training."""
+"""What a training trains: a team of learners, in worlds that are for training."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from swarm.learning.files import PolicySet
 from swarm.learning.team import Member, Settings, Team, TeamSpec
 from swarm.loop import CLOSING_STEPS
 from swarm.rng import uniforms
-from swarm.runtime.world import LearningWorld, mean
-from swarm.scenario.days import FIRST_VALIDATION_SEED, training_seed
+from swarm.runtime.worlds import Here, Opening, Place, Processes, Worlds
+from swarm.scenario.days import (
+    FIRST_VALIDATION_SEED,
+    NEM_REGIONS,
+    Split,
+    days_of,
+    nem_windows,
+    training_seed,
+)
 from swarm.scenario.fleets import rosters
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
@@ -26,85 +33,83 @@ from swarm.scenario.schema import Scenario
 EVERY = 12
 """Ticks that agents act with the same weights."""
 SCORED = 4
-"""Validation days of a score."""
+"""Validation worlds of a score."""
+YEAR_TICK_MINUTES, WEEK = 60, 7
+"""A year is lived through in weeks of hours."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is trained.
+class Lesson:
+    """What is trained, and where.
 
     Attributes:
-        scenario: the world and its agents; day and seed are replaced.
-        data: real data that it reads.
-        days: days to train on; empty: the scenario's own start.
-        scored: days to score on; empty likewise.
-        worlds: run side by side, each of a day and a seed of its own.
-        kinds: that learn; others follow the heuristic.
-        shared: one policy for all agents of a kind.
-        seed: of everything drawn in training.
-        settings: hyperparameters.
+        scenario: the agents and their world; its start and seed are replaced.
+        train: places to train in; a world is in one of them, each as likely.
+        validate: places to score in.
+        worlds: run side by side.
+        team: the learners.
     """
 
     scenario: Scenario
-    data: Path | None
-    days: tuple[date, ...]
-    scored: tuple[date, ...]
+    train: tuple[Place, ...]
+    validate: tuple[Place, ...]
     worlds: int
-    kinds: tuple[str, ...]
-    shared: bool
-    seed: int
-    settings: Settings
+    team: TeamSpec
 
 
 class TeamTrainee:
     """Trains the agents of a scenario together, see `swarm.runtime.train.Trainee`.
 
-    An episode is the scenario from start to end, in several worlds on training days. All agents
-    act with the same weights for `EVERY` ticks, then learn, and go on with new ones.
+    An episode is the scenario from start to end, in several worlds. All agents act with the same
+    weights for `EVERY` ticks, then learn from what all worlds saw, and go on with new ones.
     """
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        members = members_of(rosters(plan.scenario), plan.kinds)
-        self.team = Team(TeamSpec(plan.settings, plan.seed, members, plan.worlds, plan.shared))
+    def __init__(self, lesson: Lesson, worlds: Worlds) -> None:
+        self.lesson, self._worlds = lesson, worlds
+        self.team = Team(lesson.team)
 
     def episode(self, index: int) -> dict[str, float]:
-        """Live through a day in every world and learn from it."""
-        plan, team = self.plan, self.team
-        worlds = [
-            self._world(
-                _drawn(plan.days, plan.seed, index, world), training_seed(plan.seed, index, world)
+        """Live through the scenario in every world and learn from it."""
+        lesson, team = self.lesson, self.team
+        seed, ticks = lesson.team.seed, lesson.scenario.ticks + CLOSING_STEPS
+        openings = [
+            Opening(
+                lesson.scenario,
+                _drawn(lesson.train, seed, index, world),
+                training_seed(seed, index, world),
             )
-            for world in range(plan.worlds)
+            for world in range(lesson.worlds)
         ]
+        self._worlds.open(openings, team.learned(None))
         told: list[dict[str, float]] = []
         prices: list[float] = []
-        while not worlds[0].over:
-            learned = team.learned(team.exploration())
-            lived = [world.advance(learned, EVERY) for world in worlds]
-            told.append(team.learn([experience for experience, _ in lived], worlds[0].over))
+        for start in range(0, ticks, EVERY):
+            lived = self._worlds.advance(team.learned(team.exploration()), EVERY)
+            told.append(team.learn([each for each, _ in lived], start + EVERY >= ticks))
             prices += [price for _, found in lived for price in found]
-        figures = _means(told)
-        figures["epsilon"] = team.exploration().epsilon
-        figures["price_per_mwh"] = mean(prices)
         agents = sum(member.agents for member in team.members)
-        figures["agent_steps"] = float(plan.worlds * plan.scenario.ticks * agents)
-        return figures
+        return {
+            **_means(told),
+            "epsilon": team.exploration().epsilon,
+            "price_per_mwh": float(np.mean(prices)) if prices else 0.0,
+            "agent_steps": float(lesson.worlds * lesson.scenario.ticks * agents),
+        }
 
     def score(self) -> float:
         """Mean reward of the kinds without exploration, on days and seeds for validation."""
-        greedy = Exploration(0.0, 0.0, stochastic=False)
-        learned = self.team.learned(greedy)
-        rewards: list[float] = []
-        many = len(self.plan.scored) > 0
-        for at in range(SCORED if many else 1):
-            day = self.plan.scored[at * len(self.plan.scored) // SCORED] if many else None
-            world = self._world(day, FIRST_VALIDATION_SEED + at)
-            lived, _ = world.advance(learned, self.plan.scenario.ticks + CLOSING_STEPS)
-            of_kind = [
-                float(part.reward.mean()) for nets in lived.values() for part in nets.values()
-            ]
-            rewards.append(float(np.mean(of_kind)))
+        lesson, count = self.lesson, SCORED
+        places = [lesson.validate[at * len(lesson.validate) // count] for at in range(count)]
+        openings = [
+            Opening(lesson.scenario, place, FIRST_VALIDATION_SEED + at)
+            for at, place in enumerate(places)
+        ]
+        learned = self.team.learned(Exploration(0.0, 0.0, stochastic=False))
+        self._worlds.open(openings, learned)
+        lived = self._worlds.advance(learned, lesson.scenario.ticks + CLOSING_STEPS)
+        rewards = [
+            np.mean([part.reward.mean() for nets in kinds.values() for part in nets.values()])
+            for kinds, _ in lived
+        ]
         return float(np.mean(rewards))
 
     def policies(self) -> PolicySet:
@@ -119,28 +124,105 @@ class TeamTrainee:
         """See `Team.load`."""
         self.team.load(state)
 
-    def _world(self, day: date | None, seed: int) -> LearningWorld:
-        scenario = self.plan.scenario.model_copy(update={"seed": seed})
-        if day is not None:
-            start = scenario.start.replace(year=day.year, month=day.month, day=day.day)
-            scenario = scenario.model_copy(update={"start": start})
-        return LearningWorld(scenario, self.plan.data, self.team.learned(None))
+    def close(self) -> None:
+        """End the worlds' processes."""
+        self._worlds.close()
 
 
-def kinds_of(scenario: Scenario, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The kinds of a scenario's agents that learn: those asked for, or all.
+def make_trainee(
+    scenario: Scenario,
+    *,
+    data: Path | None = None,
+    year: bool = False,
+    worlds: int = 1,
+    kinds: tuple[str, ...] = (),
+    shared: bool = True,
+    start: PolicySet | None = None,
+    engine: str = "inline",
+    jobs: int | None = None,
+    settings: Settings | None = None,
+) -> TeamTrainee:
+    """The agents of a scenario, about to be trained.
+
+    Args:
+        scenario: whose seed all of the training is drawn from.
+        data: real data. A folder with the prices of the Australian market is cut into the windows
+            of `swarm.scenario.days`; other data is lived through as the scenario says.
+        year: train in hours, in the training weeks of a year of 8,760 hours.
+        worlds: run side by side.
+        kinds: that learn; empty: all.
+        shared: one policy for all agents of a kind, instead of one for each.
+        start: policies to go on from.
+        engine: `inline`, worlds in `jobs` processes, or `ray`, each world in an actor.
+        jobs: processes; None is one, this process.
+        settings: hyperparameters.
 
     Raises:
-        UsageError: one that the scenario has not.
+        UsageError: kinds that the scenario has not, or data without training days.
     """
-    there = tuple(roster.kind for roster in rosters(scenario))
+    if year:
+        hours = {"tick_minutes": YEAR_TICK_MINUTES, "ticks": 24 * WEEK, "events": ()}
+        scenario = scenario.model_copy(update=hours)
+    there = rosters(scenario)
+    learning = kinds_of([roster.kind for roster in there], kinds)
+    members = members_of(there, learning)
+    team = TeamSpec(settings or Settings(), scenario.seed, members, worlds, shared, start or {})
+    train, validate = (places_of(scenario, data, split, year) for split in ("train", "validation"))
+    lesson = Lesson(scenario, train, validate, worlds, team)
+    if engine == "ray":
+        from swarm.runtime.local_ray import prepare
+
+        prepare(None)
+        from swarm.runtime.ray import RayWorlds
+
+        return TeamTrainee(lesson, RayWorlds())
+    many = min(jobs or 1, worlds)
+    return TeamTrainee(lesson, Processes(many) if many > 1 else Here())
+
+
+def places_of(scenario: Scenario, data: Path | None, split: Split, year: bool) -> tuple[Place, ...]:
+    """Where a scenario is lived through for a split.
+
+    Raises:
+        UsageError: a folder of data without a file of a region that is known.
+    """
+    if data is not None and data.is_dir() and not scenario_reads_folder(data):
+        files = {region: data / f"{region}_5min.csv" for region in NEM_REGIONS}
+        days = max(1, scenario.ticks * scenario.tick_minutes // 1440)
+        found = [
+            Place(files[window.region], window.start)
+            for window in nem_windows(split, days)
+            if files[window.region].exists()
+        ]
+        if not found:
+            raise UsageError(f"--data {data}: no {split} days are in it")
+        return tuple(found)
+    if data is not None:
+        return (Place(data),)
+    days_ = days_of(split, scenario.start.year)
+    if year:
+        days_ = tuple(day for day in days_ if day.isoweekday() == 1)
+    return tuple(Place(None, _on(scenario, day)) for day in days_)
+
+
+def scenario_reads_folder(data: Path) -> bool:
+    """Whether a folder is one data set, and not several files of prices."""
+    return not any((data / f"{region}_5min.csv").exists() for region in NEM_REGIONS)
+
+
+def kinds_of(there: Sequence[str], asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The kinds that learn: those asked for, or all that are there.
+
+    Raises:
+        UsageError: one that is not there.
+    """
     for kind in asked:
         if kind not in there:
             raise UsageError(
                 f"--kinds {kind!r}: the scenario has no such agents{nearest(kind, there)}; "
                 f"it has {', '.join(there)}"
             )
-    return asked or there
+    return asked or tuple(there)
 
 
 def members_of(agents: Sequence[Roster], kinds: Container[str]) -> tuple[Member, ...]:
@@ -150,13 +232,16 @@ def members_of(agents: Sequence[Roster], kinds: Container[str]) -> tuple[Member,
     )
 
 
-def _drawn(days: tuple[date, ...], seed: int, episode: int, world: int) -> date | None:
-    """Day of one world of one episode, each as likely."""
-    if not days:
-        return None
-    return days[int(uniforms(seed, "training/day", episode, world, 1)[0, 0] * len(days))]
+def _on(scenario: Scenario, day: date) -> Any:
+    return scenario.start.replace(year=day.year, month=day.month, day=day.day)
+
+
+def _drawn(places: tuple[Place, ...], seed: int, episode: int, world: int) -> Place:
+    """Place of one world of one episode, each as likely."""
+    return places[int(uniforms(seed, "training/place", episode, world, 1)[0, 0] * len(places))]
 
 
 def _means(told: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each figure over the lessons that have it."""
     names = sorted({name for each in told for name in each})
-    return {name: mean([each[name] for each in told if name in each]) for name in names}
+    return {name: float(np.mean([each[name] for each in told if name in each])) for name in names}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-
-import numpy as np
 
 from swarm.agents.experience import Experience
 from swarm.agents.policy import Learned
 from swarm.grid.balance import Operated
-from swarm.loop import CLOSING_STEPS, steps
+from swarm.loop import steps
 from swarm.market.record import Cleared, TickRecord
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.packing import even, pack
@@ -49,9 +48,7 @@ class LearningWorld:
         market, operator = pack(ready, hosts)
         self._engine = InlineEngine(replace(market, keep_orders=False), operator, hosts)
         self._prices: list[float] = []
-        self._ticks = self._run(scenario.ticks)
-        self.over = False
-        """Whether it has come to its end."""
+        self._steps = steps(self._engine, scenario.ticks, _Nothing(), self._watch)
 
     def advance(
         self, learned: Mapping[str, Learned], ticks: int
@@ -62,23 +59,11 @@ class LearningWorld:
             What they lived through, by kind and network, and the clearing prices.
         """
         self._engine.take(learned)
-        for _ in range(ticks):
-            if next(self._ticks, None) is None:
-                self.over = True
-                break
+        for _ in islice(self._steps, ticks):
+            pass
         prices, self._prices = self._prices, []
         return self._engine.experience(), prices
-
-    def _run(self, ticks: int) -> Iterator[int]:
-        for tick in steps(self._engine, ticks, _Nothing(), self._watch):
-            self.over = tick == ticks + CLOSING_STEPS - 1
-            yield tick
 
     def _watch(self, cleared: Cleared, operated: Operated) -> None:
         if cleared.price_milli is not None:
             self._prices.append(cleared.price_milli / 1000)
-
-
-def mean(values: list[float]) -> float:
-    """Their mean, NaN of none."""
-    return float(np.mean(values)) if values else float("nan")

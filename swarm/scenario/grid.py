@@ -62,7 +62,7 @@ class Emergency(Model):
 
 
 class OperatorWeights(Model):
-    """What a learned operator weighs against each other; the three weights sum to 1."""
+    """What a trained operator weighs against each other; the three weights sum to 1."""
 
     stability: Share = Field(0.6, description="Frequency in band and load served.")
     cost: Share = Field(0.3, description="System cost, reserve included.")
@@ -114,7 +114,9 @@ class Grid(Model):
     operator: Literal["heuristic", "random", "trained"] = Field(
         "heuristic", description="Policy of the grid operator: how much reserve, how much control."
     )
-    operator_weights: OperatorWeights = OperatorWeights()
+    operator_weights: OperatorWeights = Field(
+        OperatorWeights(), description="What a trained operator weighs against each other."
+    )
     shedding: Shedding = Shedding()
     emergency: Emergency = Emergency()
     feeder: str | None = Field(

@@ -6,8 +6,8 @@ load that plants with fuel have to carry, on a supply curve, times a slow proces
 plus a quick one, and spikes. The supply curve is a convex line through points, as He, Hildmann,
 Herzog, Andersson fit it to residual load (Modeling the merit order curve of the European Energy
 Exchange power market in Germany, IEEE Trans. Power Systems 28, 2013). Spikes come where a hidden
-process goes above a level, which is lower the scarcer capacity is, and fall back within an hour or
-so (regime jumps: Huisman, Mahieu, Energy Economics 25, 2003). All figures are round ones, not a fit.
+process goes above a level, which is lower the scarcer capacity is, and fall back within an hour
+or so (regime jumps: Huisman, Mahieu, Energy Economics 25, 2003). All figures are round, not a fit.
 """
 
 from __future__ import annotations

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import itertools
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from swarm.agents.effects import Clock, Effect
+from swarm.agents.experience import together
 from swarm.agents.host import Host
 from swarm.agents.kinds import KINDS, Kind
-from swarm.agents.policy import BUILT_IN, Traits, load_policy
+from swarm.agents.policy import BUILT_IN, Exploration, Learned, Settled, Traits, load_policy
 from swarm.agents.shard import Shard, ShardSpec, cut
 from swarm.agents.view import View
 from swarm.errors import RunError, UsageError
+from swarm.learning.files import load_policies, save_policies
 from swarm.market.orders import BUY, SELL
 from swarm.messages import ORDER_COLUMNS, Notice, Orders, StepReply, concatenate, encode
 from tests.agents.helpers import CAP, FLOOR, check_meters, shard, shard_spec, signal
+from tests.learning.sets import drawn
 
 BATTERY = {"self_discharge_per_hour": 0.01, "round_trip_efficiency": 0.8}
 ASSETS: dict[str, list[dict[str, Any]]] = {
@@ -47,9 +53,9 @@ ASSETS: dict[str, list[dict[str, Any]]] = {
     ],
     "wind": [{}, {"offer_price_per_mwh": -40}, {"capacity_mw": 0.001}],
 }
+BUILT = ("heuristic", "random", "trained")
 POLICIES = (
-    "heuristic",
-    "random",
+    *BUILT,
     "tests.contract.outside_policies:Erratic",
     "tests.contract.outside_policies:Still",
 )
@@ -61,7 +67,14 @@ every_kind = pytest.mark.parametrize("kind", KINDS)
 every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 
+@functools.cache
+def weights_of(kind: str, policies: int) -> Any:
+    """Of `policies` agents, by network."""
+    return drawn({kind: policies})[kind]
+
+
 def spec_of(kind: str, policy: str, seed: int = 1) -> ShardSpec:
+    """Seven agents; those that are trained share their weights."""
     assets = [*ASSETS[kind], *ASSETS[kind], *ASSETS[kind][:1]]
     r = np.random.default_rng(9)
     series = {role: r.random((TICKS, 3)) * 1.1 for role in ("load", "availability")}
@@ -71,7 +84,7 @@ def spec_of(kind: str, policy: str, seed: int = 1) -> ShardSpec:
         Effect("load", 30, 80, (102, 105), 1.5),
         Effect("sun", 100, 120, None, 0.2),
     )
-    return shard_spec(
+    spec = shard_spec(
         kind,
         assets,
         series=series,
@@ -82,6 +95,13 @@ def spec_of(kind: str, policy: str, seed: int = 1) -> ShardSpec:
         clock=Clock(7, 20.25),
         effects=effects,
     )
+    return with_weights(spec, weights_of(kind, 1)) if policy == "trained" else spec
+
+
+def with_weights(
+    spec: ShardSpec, weights: Any, exploration: Exploration | None = None
+) -> ShardSpec:
+    return replace(spec, learned=Learned(weights, exploration))
 
 
 @functools.cache
@@ -169,7 +189,7 @@ def test_orders_and_meters_are_sound_over_many_rough_ticks(kind: str, policy: st
         assert reply.tick < TICKS or len(o.side) == 0
     assert all(reply.meters is not None for reply in replies[1 : TICKS + 1])
     assert replies[TICKS + 1].meters is None
-    if kind in ("consumer", "home", "solar", "wind") or policy in ("heuristic", "random"):
+    if kind in ("consumer", "home", "solar", "wind") or policy in BUILT:
         assert traded > 0
     shard_ = hosts[0].shards[0]
     if hasattr(shard_.state, "stored_mwh"):
@@ -212,7 +232,8 @@ def test_memoryless_policies_have_no_memory(kind: str) -> None:
         a, b = Shard(spec_of(kind, policy)), Shard(spec_of(kind, policy))
         for tick in range(20):
             a.policy.act(a.state, view_of(a, tick))
-            a.policy.settle(tick, np.arange(len(a.agents)))
+            paid = np.arange(len(a.agents))
+            a.policy.settle(Settled(tick, paid, paid, 50.0))
         view = view_of(a, 20)
         np.testing.assert_array_equal(a.policy.act(a.state, view), b.policy.act(b.state, view))
 
@@ -237,7 +258,7 @@ def test_actions_have_one_finite_row_per_agent(kind: str, policy: str) -> None:
         assert action.shape == (7, len(of.kind.ACTION))
         assert np.isfinite(action).all()
         for column, name in enumerate(of.kind.ACTION):
-            if name.endswith("_share") and policy in ("heuristic", "random"):
+            if name.endswith("_share") and policy in BUILT:
                 assert ((action[:, column] >= 0) & (action[:, column] <= 1)).all()
 
 
@@ -263,19 +284,94 @@ def test_every_module_has_the_shape_of_a_kind(kind: str) -> None:
 
 @every_kind
 def test_rewards_arrive_two_ticks_after_their_offers(kind: str) -> None:
-    _, hosts = whole_run(kind, "tests.contract.outside_policies:Erratic")
+    replies, hosts = whole_run(kind, "tests.contract.outside_policies:Erratic")
     policy: Any = hosts[0].shards[0].policy
     # Told in the notice of tick t+1 with the awards of t+1, read at step t+2: interval t.
-    assert [tick for tick, _ in policy.settled] == list(range(TICKS))
+    assert [told.tick for told in policy.settled] == list(range(TICKS))
     agents = np.arange(100, 107)
-    for tick, profit in policy.settled:
-        np.testing.assert_array_equal(profit, agents * 1000 + tick + 1)
+    for told in policy.settled:
+        np.testing.assert_array_equal(told.received_micro, agents * 1000 + told.tick + 1)
+        meters = replies[told.tick + 1].meters
+        assert meters is not None
+        np.testing.assert_array_equal(told.cost_micro, meters.cost_micro)
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_built_in_policies_declare_their_traits(name: str) -> None:
-    traits = load_policy(name).traits
-    assert traits == Traits(name == "random", needs_training=False, has_memory=False)
+    learns = name == "trained"
+    assert load_policy(name).traits == Traits(name == "random", learns, learns)
+
+
+EXPLORES = Exploration(0.3, 0.2)
+
+
+@every_kind
+@pytest.mark.parametrize("exploration", [None, EXPLORES])
+def test_agents_with_weights_of_their_own_act_alike_in_any_packing(
+    kind: str, exploration: Exploration | None
+) -> None:
+    spec = with_weights(spec_of(kind, "trained"), weights_of(kind, 7), exploration)
+    ticks = 30
+    whole, hosts = run(spec, (), ticks)
+    assert not same(whole, whole_run(kind, "trained")[0][:ticks]), "as if all had one policy"
+    lived = hosts[0].experience()
+    assert (kind in lived) == (exploration is not None)
+    for cuts in ((1, 2, 3, 4, 5, 6), (3,), (2, 5)):
+        replies, parts = run(spec, cuts, ticks)
+        assert same(whole, replies), cuts
+        found = together([host.experience() for host in parts])
+        assert found.keys() == lived.keys()
+        for network, part in lived.get(kind, {}).items():
+            for name, array in vars(part).items():
+                assert getattr(found[kind][network], name).tobytes() == array.tobytes(), name
+
+
+@every_kind
+def test_weights_that_were_saved_act_to_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    spec = spec_of(kind, "trained")
+    save_policies(tmp_path, {kind: weights_of(kind, 1)}, {})
+    read = with_weights(spec, load_policies(tmp_path).policies[kind])
+    assert same(run(spec, (), 30)[0], run(read, (), 30)[0])
+
+
+@every_kind
+@every_policy
+def test_a_copy_acts_on_alike(kind: str, policy: str) -> None:
+    """Everything a policy remembers is its own: the copy is fed while the first one rests."""
+    spec = spec_of(kind, policy)
+    if policy == "trained":
+        spec = with_weights(spec, weights_of(kind, 7), EXPLORES)
+    one, module = Shard(spec), KINDS[kind]
+    lived = steps(one, range(20))
+    # A kind is a module, which nothing copies.
+    other = copy.deepcopy(one, {id(module): module})
+    after = steps(other, range(20, 40), lived[-1])
+    assert same(after, steps(one, range(20, 40), lived[-1]))
+
+
+def steps(of: Shard, ticks: range, last: StepReply | None = None) -> list[StepReply]:
+    replies = []
+    for tick in ticks:
+        accepted = NONE if last is None else acceptance(tick - 1, last.orders)
+        last = of.step(rough_signal(tick), accepted, of.agents * 1000 if tick > 1 else NONE)
+        replies.append(last)
+    return replies
+
+
+@every_kind
+def test_trained_agents_act_on_what_they_remember(kind: str) -> None:
+    """And only with weights."""
+    old, new = (Shard(spec_of(kind, "trained")) for _ in range(2))
+    steps(old, range(20))
+    views = [view_of(old, tick) for tick in range(20, 40)]
+    changed = [
+        not np.array_equal(old.policy.act(old.state, view), new.policy.act(old.state, view))
+        for view in views
+    ]
+    assert any(changed)
+    bare = Shard(replace(spec_of(kind, "trained"), learned=None))
+    with pytest.raises(RunError, match=f"'trained' of {kind} was given no weights"):
+        bare.policy.act(bare.state, views[0])
 
 
 def test_ticks_must_come_in_order() -> None:

@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from swarm.errors import UsageError
 from swarm.grid.balance import Operated
 from swarm.grid.forecast import ForecastSpec, PriceForecast
 from swarm.grid.operator import Operator, OperatorSpec
 from swarm.market.outside import Connection
 from swarm.market.record import Cleared
 from swarm.messages import NO_RESERVE, Drawn, Meters, Orders, StepReply, no_meters
+from swarm.scenario.load import load_scenario
 
 TICKS = 400
 
@@ -191,3 +193,18 @@ def test_a_shortage_of_the_last_hour_raises_the_forecast_and_is_forgotten_after_
     assert operate(op, 1, 50.0, [short]).signal.price_forecast[0] == 70.0
     assert operate(op, 2, 50.0, [reply()]).signal.price_forecast[0] == 70.0
     assert operate(op, 3, 50.0, [reply()]).signal.price_forecast[0] == 30.0
+
+
+def test_weights_of_the_operator_must_be_one_whole() -> None:
+    def weighed(**given: float) -> tuple[float, ...]:
+        sets = [f"grid.operator_weights.{name}={value}" for name, value in given.items()]
+        grid = load_scenario("emergency", sets=sets).scenario.grid
+        assert grid is not None
+        return grid.operator_weights.in_order
+
+    assert weighed() == (0.6, 0.3, 0.1)
+    assert weighed(stability=0.25, cost=0.25, emissions=0.5) == (0.25, 0.25, 0.5)
+    with pytest.raises(UsageError, match="operator_weights: .*sum to 1.2; expected 1"):
+        weighed(cost=0.5)
+    with pytest.raises(UsageError, match=r"operator_weights\.stability"):
+        weighed(stability=-0.1, cost=1.0)

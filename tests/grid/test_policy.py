@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import statistics
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operator.md"
 
 
 def test_a_policy_that_learns_is_refused_without_weights() -> None:
-    with pytest.raises(UsageError, match="grid.operator is 'trained', which needs weights"):
+    with pytest.raises(UsageError, match="operator is 'trained', which needs weights"):
         make_policy("trained", None)
 
 

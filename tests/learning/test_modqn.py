@@ -164,6 +164,16 @@ def test_goes_on_from_its_state_to_the_same_bytes() -> None:
     assert_identical(straight.state(), resumed.state())
 
 
+def test_adopts_weights_for_what_it_does_and_what_it_learns_from() -> None:
+    taught, other = made(2), made(2)
+    learn(taught, slice(0, 2), range(6))
+    other.adopt(taught.weights())
+    state = other.state()
+    for name, array in taught.weights().items():
+        np.testing.assert_array_equal(state[f"online.{name}"], array)
+        np.testing.assert_array_equal(state[f"target.{name}"], array)
+
+
 @pytest.mark.parametrize("cut", [1, 3, 6])
 def test_acting_has_the_same_bytes_for_any_split(cut: int) -> None:
     weights = networks.init(networks.OPERATOR, 0, 0, 7 * 3)

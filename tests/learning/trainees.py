@@ -25,7 +25,7 @@ class Wanderer:
     SCORES = (0.0, 1.0, 3.0, 2.0, 2.5, 1.0, 0.5, 4.0, 3.0, 5.0, 6.0)
 
     def __init__(self, seed: int = 0) -> None:
-        self.seed, self.done = seed, 0
+        self.seed, self.done, self.closed = seed, 0, False
         self.weights = networks.init(SPECS["storage"], seed, 0, 1)
         self.momentum = np.zeros(4)
 
@@ -66,3 +66,6 @@ def options(out: Path, **more: Any) -> Options:
         "command": "swarm train --scenario toy --episodes 10",
     }
     return Options(**asked | more)
+
+    def close(self) -> None:
+        self.closed = True

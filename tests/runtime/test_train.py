@@ -393,7 +393,7 @@ def test_equal_options_give_equal_names_but_for_the_time(tmp_path: Path) -> None
 def test_without_tensorboard_there_are_no_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
     assert events_in(tmp_path / "tensorboard", 0) is None
     assert not (tmp_path / "tensorboard").exists()
 

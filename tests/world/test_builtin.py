@@ -22,8 +22,8 @@ from swarm.world.weather import FloatArray
 
 CET = timezone(timedelta(hours=1))
 PER_SITE = {"solar", "wind", "temperature"}
-PLACED = PER_SITE | {"clear_sky"}
-SEEDED = {"solar", "wind", "temperature", "daily_price"}
+PLACED = PER_SITE | {"clear_sky", "spot_price"}
+SEEDED = {"solar", "wind", "temperature", "daily_price", "spot_price"}
 BDEW = ["h0", "g0", "g1", "g2", "g3", "g4", "g5", "g6", "l0"]
 
 
@@ -57,9 +57,9 @@ def test_shape_type_and_order(tick_minutes: int) -> None:
         assert values.flags.c_contiguous
         assert values.flags.writeable
         assert np.isfinite(values).all()
-        if name != "temperature":
+        if name not in {"temperature", "spot_price"}:
             assert values.min() >= 0
-        if name not in {"temperature", "daily_price"}:
+        if name not in {"temperature", "daily_price", "spot_price"}:
             assert values.max() <= 1
 
 
@@ -151,7 +151,7 @@ def test_weather_follows_the_sun_and_profiles_the_offset_of_the_start() -> None:
     east = datetime(2025, 6, 18, 4, tzinfo=timezone(timedelta(hours=3)))
     local = make(start=east, tick_minutes=60, ticks=24)
     for name in BUILTIN_SERIES:
-        if name in PLACED or name == "flat":
+        if name in PLACED - {"spot_price"} or name == "flat":
             assert cet[name].tobytes() == local[name].tobytes(), name
         else:
             assert cet[name].tobytes() != local[name].tobytes(), name
