@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from swarm.agents.policy import Exploration
+from swarm.agents.policy import Exploration, Learned
 from swarm.errors import UsageError, nearest
 from swarm.learning.files import PolicySet
 from swarm.learning.team import Member, Settings, Team, TeamSpec
@@ -48,6 +48,7 @@ class Lesson:
         validate: places to score in.
         worlds: run side by side.
         team: the learners.
+        settled: policies of kinds that act on what they have learned before, and learn no more.
     """
 
     scenario: Scenario
@@ -55,6 +56,7 @@ class Lesson:
     validate: tuple[Place, ...]
     worlds: int
     team: TeamSpec
+    settled: PolicySet = field(default_factory=dict)
 
 
 class TeamTrainee:
@@ -80,11 +82,11 @@ class TeamTrainee:
             )
             for world in range(lesson.worlds)
         ]
-        self._worlds.open(openings, team.learned(None))
+        self._worlds.open(openings, self._learned(None))
         told: list[dict[str, float]] = []
         prices: list[float] = []
         for start in range(0, ticks, EVERY):
-            lived = self._worlds.advance(team.learned(team.exploration()), EVERY)
+            lived = self._worlds.advance(self._learned(team.exploration()), EVERY)
             told.append(team.learn([each for each, _ in lived], start + EVERY >= ticks))
             prices += [price for _, found in lived for price in found]
         agents = sum(member.agents for member in team.members)
@@ -103,7 +105,7 @@ class TeamTrainee:
             Opening(lesson.scenario, place, FIRST_VALIDATION_SEED + at)
             for at, place in enumerate(places)
         ]
-        learned = self.team.learned(Exploration(0.0, 0.0, stochastic=False))
+        learned = self._learned(Exploration(0.0, 0.0, stochastic=False))
         self._worlds.open(openings, learned)
         lived = self._worlds.advance(learned, lesson.scenario.ticks + CLOSING_STEPS)
         rewards = [
@@ -113,8 +115,8 @@ class TeamTrainee:
         return float(np.mean(rewards))
 
     def policies(self) -> PolicySet:
-        """What was learned so far."""
-        return self.team.policies()
+        """What was learned so far, and what was settled before."""
+        return {**self.lesson.settled, **self.team.policies()}
 
     def state(self) -> dict[str, NDArray[Any]]:
         """See `Team.state`."""
@@ -127,6 +129,10 @@ class TeamTrainee:
     def close(self) -> None:
         """End the worlds' processes."""
         self._worlds.close()
+
+    def _learned(self, exploration: Exploration | None) -> dict[str, Learned]:
+        settled = {kind: Learned(nets) for kind, nets in self.lesson.settled.items()}
+        return {**settled, **self.team.learned(exploration)}
 
 
 def make_trainee(
@@ -152,7 +158,7 @@ def make_trainee(
         worlds: run side by side.
         kinds: that learn; empty: all.
         shared: one policy for all agents of a kind, instead of one for each.
-        start: policies to go on from.
+        start: policies to go on from; kinds that do not learn act on theirs as they are.
         engine: `inline`, worlds in `jobs` processes, or `ray`, each world in an actor.
         jobs: processes; None is one, this process.
         settings: hyperparameters.
@@ -168,7 +174,8 @@ def make_trainee(
     members = members_of(there, learning)
     team = TeamSpec(settings or Settings(), scenario.seed, members, worlds, shared, start or {})
     train, validate = (places_of(scenario, data, split, year) for split in ("train", "validation"))
-    lesson = Lesson(scenario, train, validate, worlds, team)
+    settled = {kind: nets for kind, nets in (start or {}).items() if kind not in learning}
+    lesson = Lesson(scenario, train, validate, worlds, team, settled)
     if engine == "ray":
         from swarm.runtime.local_ray import prepare
 

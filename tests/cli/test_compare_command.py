@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from datetime import datetime, timedelta
 from multiprocessing import connection
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,12 @@ import swarm as package
 from swarm.cli import main
 from swarm.cli.compare import days_of, seeds_of
 from swarm.errors import RunError, UsageError
-from swarm.runtime import compare as runner
+from swarm.learning.files import load_policies
+from swarm.runtime import compare as planner
+from swarm.runtime import compare_runs as runner
+from swarm.runtime import minds
+from swarm.scenario.days import held_out_days, split_of
+from tests.learning.sets import level, one_each, saved
 
 SHORT = ["--scenario", "price_spike", "--ticks", "4", "--agents", "8"]
 
@@ -84,6 +90,154 @@ def test_tables_go_to_stdout_and_the_lost_load_value_is_said(
     assert "run 4/4" in said.err
 
 
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Policies for every kind but homes, which nobody trained."""
+    folder = tmp_path_factory.mktemp("policies")
+    saved(folder, {kind: nets for kind, nets in one_each().items() if kind != "home"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def held_out(policies: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All three policies, each seed on a day of its own, without a word on either."""
+    out = tmp_path_factory.mktemp("held-out") / "out"
+    arguments = ["--policies-from", str(policies), "--seeds", "3..5", "--jobs", "1"]
+    assert compare(*SHORT, *arguments, "--out", str(out)) == 0
+    return out
+
+
+def test_each_seed_has_a_held_out_day_of_its_own(held_out: Path) -> None:
+    rows = pq.read_table(held_out / "runs.parquet").to_pylist()
+    days = [day.isoformat() for day in held_out_days(2024, 3)]
+    pairs = list(zip(days, (3, 4, 5), strict=True))
+    assert [(row["policy"], row["day"], row["seed"]) for row in rows] == [
+        (policy, *pair) for policy in ("trained", "heuristic", "random") for pair in pairs
+    ]
+    summary = json.loads((held_out / "summary.json").read_text())
+    assert (summary["days"], summary["days_are"]) == (days, "held-out")
+    assert summary["not_held_out"] == {}
+    assert all(split_of(day) == "test" for day in held_out_days(2024, 3))
+    chances = [
+        each["probability_of_improvement"]["value"]
+        for each in summary["metrics"]["total_cost"]["comparisons"]
+    ]
+    # Three days: each is won, lost or even.
+    assert len(chances) == 3
+    assert all(6 * chance == pytest.approx(round(6 * chance)) for chance in chances)
+
+
+def test_a_trained_row_is_the_run_that_swarm_run_gives(held_out: Path, policies: Path) -> None:
+    row = pq.read_table(held_out / "runs.parquet").to_pylist()[1]
+    run = package.run(
+        "price_spike",
+        ticks=4,
+        agents=8,
+        seed=4,
+        sets=[f"start={held_out_days(2024, 3)[1]}T00:00:00+10:00"],
+        policy="trained",
+        policies_from=policies,
+        engine="inline",
+        out=None,
+    )
+    assert row["policy"] == "trained"
+    assert row["digest"] == run.digest
+
+
+def test_all_output_says_what_the_days_are_and_what_was_trained(
+    held_out: Path, policies: Path
+) -> None:
+    summary = json.loads((held_out / "summary.json").read_text())
+    sha256 = load_policies(policies).sha256
+    assert summary["trained"] == {"policies": str(policies), "sha256": sha256}
+    for name in ("summary.md", "report.html"):
+        text = (held_out / name).read_text()
+        assert "on 3 held-out days" in text
+        assert f"{held_out_days(2024, 3)[1]} (seed 4)" in text
+        assert "neither trains nor chooses policies on these days" in text
+        assert sha256[:16] in text
+        assert "no policy was trained for home: heuristic" in text
+
+
+def test_the_scenarios_own_day_and_validation_seeds_are_named(
+    policies: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["--days", "own", "--seeds", "7,100000", "--jobs", "1"]
+    more += ["--policies", "trained,random", "--policies-from", str(policies)]
+    assert compare(*SHORT, *more, "--out", str(tmp_path / "out")) == 0
+    said = capsys.readouterr().out
+    assert "own day 2024-07-30" in said
+    assert "Not held out: 2024-07-30 (validation)" in said
+    assert "seeds 100000: trainings choose" in said
+    rows = pq.read_table(tmp_path / "out" / "runs.parquet").to_pylist()
+    assert {(row["day"], row["seed"]) for row in rows} == {
+        *(("2024-07-30", 7), ("2024-07-30", 100000))
+    }
+
+
+def test_real_data_is_lived_through_on_the_scenarios_day(tmp_path: Path) -> None:
+    """Held-out days need not be in it."""
+    start = datetime.fromisoformat("2024-07-30T00:00:00+10:00")
+    lines = [f"{start + timedelta(minutes=5 * at)},50.0\n" for at in range(1, 700)]
+    (tmp_path / "prices.csv").write_text("interval_end,price_aud_per_mwh\n" + "".join(lines))
+    planned = planner.plan_comparison(
+        "price_spike", seeds=[0, 1], ticks=4, agents=8, data=tmp_path / "prices.csv"
+    )
+    assert (planned.days, planned.days_are) == (("2024-07-30",), "own")
+    assert planned.not_held_out == {"2024-07-30": "real data"}
+    assert len(planned.tasks) == 4
+
+
+def test_runs_of_several_days_stay_in_held_out_weeks() -> None:
+    two_days = ["ticks=576", "start=2024-07-30T00:00:00+10:00"]
+    planned = planner.plan_comparison("price_spike", seeds=range(4), agents=8, sets=two_days)
+    assert planned.days == tuple(day.isoformat() for day in held_out_days(2024, 4, length=2))
+    noon = ["ticks=288", "start=2024-07-30T12:00:00+10:00", "events=[]"]
+    planned = planner.plan_comparison("price_spike", seeds=range(4), agents=8, sets=noon)
+    assert planned.days == tuple(day.isoformat() for day in held_out_days(2024, 4, length=2))
+
+
+def test_default_policies_are_those_there_are(
+    policies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (planner, minds):
+        monkeypatch.setattr(module, "SHIPPED", tmp_path / "none")
+    without = planner.plan_comparison("price_spike", seeds=[0, 1], ticks=4, agents=8)
+    assert without.policies == ("heuristic", "random")
+    with pytest.raises(UsageError, match=r"no trained policies come.*--policies-from"):
+        planner.plan_comparison("price_spike", policies=["trained", "random"], seeds=[0, 1])
+    for module in (planner, minds):
+        monkeypatch.setattr(module, "SHIPPED", policies)
+    shipped = planner.plan_comparison("price_spike", seeds=[0, 1], ticks=4, agents=8)
+    assert shipped.policies == ("trained", "heuristic", "random")
+    assert shipped.trained is not None
+    assert shipped.trained["policies"] == "shipped"
+
+
+def test_policies_that_change_meanwhile_are_not_one_policy(tmp_path: Path) -> None:
+    """A training goes on and writes better ones into the folder."""
+    saved(tmp_path, one_each())
+    planned = planner.plan_comparison(
+        "price_spike",
+        policies=["trained", "random"],
+        policies_from=tmp_path,
+        seeds=[0, 1],
+        ticks=2,
+        agents=8,
+        jobs=1,
+    )
+    other = one_each()
+    other["generator"]["generator"] = level(3)
+
+    def told(done: int, total: int, result: object) -> None:
+        saved(tmp_path, other)
+
+    done = planner.carry_out(planned, told)
+    assert [(each.policy, each.seed) for each in done.failures] == [("trained", 1)]
+    assert "replaced" in done.failures[0].error
+    assert len(done.rows) == 3
+
+
 BAD: dict[str, tuple[list[str], list[str]]] = {
     "unknown scenario": (["--scenario", "price_spyke"], ["price_spyke", "price_spike"]),
     "unknown policy": (["--policies", "heuristic,rando"], ["--policies", "rando", "'random'"]),
@@ -101,6 +255,13 @@ BAD: dict[str, tuple[list[str], list[str]]] = {
     "worth less than nothing": (["--lost-load-value", "-1"], ["--lost-load-value", "-1"]),
     "worth no number": (["--lost-load-value", "nan"], ["--lost-load-value", "nan"]),
     "data nobody has": (["--data", "missing.csv"], ["missing.csv"]),
+    "policies of none": (["--policies-from", "x", "--policies", "random"], ["--policies-from x"]),
+    "policies nobody has": (["--policies-from", "nowhere"], ["nowhere", "is missing"]),
+    "seeds to learn with": (
+        ["--policies", "trained,random", "--policies-from", "x", "--seeds", "5,1000000"],
+        ["--seeds", "1000000", "learned with", "below 100,000"],
+    ),
+    "more seeds than days": (["--seeds", "0..99"], ["--seeds", "100", "42", "--days own"]),
 }
 
 
@@ -147,7 +308,8 @@ def test_a_failed_run_is_named_and_the_others_are_kept(
     out = tmp_path / "out"
     assert compare(*SHORT, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 3
     said = capsys.readouterr()
-    assert f"random, seed 1, 2024-07-30: {error}" in said.err.replace("ZeroDivisionError: ", "")
+    day = held_out_days(2024, 3)[1]
+    assert f"random, seed 1, {day}: {error}" in said.err.replace("ZeroDivisionError: ", "")
     assert "5 of 6 runs finished" in said.out
     assert len(pq.read_table(out / "runs.parquet")) == 5
     summary = json.loads((out / "summary.json").read_text())
@@ -176,7 +338,7 @@ def test_an_interrupt_waits_for_no_run(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     policies = ["random", "sleeper:Sleeper"]
-    planned = runner.plan_comparison(
+    planned = planner.plan_comparison(
         "price_spike", policies=policies, seeds=[0, 1], ticks=4, agents=8, jobs=2
     )
     children: list[Any] = []
@@ -185,7 +347,7 @@ def test_an_interrupt_waits_for_no_run(tmp_path: Path, monkeypatch: pytest.Monke
         children.extend(multiprocessing.active_children())
         raise KeyboardInterrupt
 
-    done = runner.carry_out(planned, told)
+    done = planner.carry_out(planned, told)
     assert done.interrupted
     assert [row.policy for row in done.rows] == ["random"]
     assert len(children) == 2
@@ -219,7 +381,8 @@ def test_seeds_and_days_as_given() -> None:
     assert [day.isoformat() for day in days_of("2025-06-18, 2025-06-19")] == [
         *("2025-06-18", "2025-06-19")
     ]
-    assert days_of(None) == []
+    assert days_of(None) is None
+    assert days_of("own") == "own"
     for bad in ("", "3..1", "1..2..3", "-1", "1.5", "0..99999999999"):
         with pytest.raises(UsageError, match="--seeds"):
             seeds_of(bad)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
+from swarm.agents.experience import Experience
+from swarm.agents.policy import Exploration, Learned
 from swarm.grid.balance import Balance, Operated
 from swarm.loop import simulate
 from swarm.market.record import TickRecord
 from swarm.messages import encode
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.packing import contiguous, even, pack
-from swarm.runtime.setup import Plan, plan
+from swarm.runtime.setup import NOTHING_LEARNED, Plan, plan
 from swarm.scenario.load import load_scenario
 from swarm.world.world import build_world
+from tests.learning.sets import drawn, one_each
 
 SPIKE = (
     "{type: price_spike, at: '18:00', price_per_mwh: 12000, notice_minutes: 30},"
@@ -66,10 +70,15 @@ class Tape:
         return self._hash.hexdigest()
 
 
-def ready(name: str, policy: str = "heuristic", **given: Any) -> Plan:
+def ready(
+    name: str,
+    policy: str = "heuristic",
+    learned: Mapping[str, Learned] = NOTHING_LEARNED,
+    **given: Any,
+) -> Plan:
     sets = (*EVENING[name], *(NOISY if name == "price_spike" else ()), "results.orders=true")
     loaded = load_scenario(name, sets=sets, **given)
-    return plan(build_world(loaded.scenario, None), policy)
+    return plan(build_world(loaded.scenario, None), policy, learned=learned)
 
 
 def run(agents: Plan, hosts: Any) -> tuple[Tape, InlineEngine]:
@@ -176,6 +185,36 @@ def test_the_random_policy_packs_as_well() -> None:
     agents = ready("price_spike", "random")
     digests = {run(agents, hosts)[0].digest for hosts in (even(agents, 1), contiguous(agents, 7))}
     assert len(digests) == 1
+
+
+def bytes_of(lived: Mapping[str, Mapping[str, Experience]]) -> dict[str, bytes]:
+    """Every array of it by kind, network and name."""
+    return {
+        f"{kind}/{network}/{name}": array.tobytes()
+        for kind, networks in lived.items()
+        for network, part in networks.items()
+        for name, array in vars(part).items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("own", "exploration"), [(False, None), (True, None), (True, Exploration(0.2, 0.1))]
+)
+def test_trained_policies_pack_as_well(own: bool, exploration: Exploration | None) -> None:
+    """Nobody trained them: what matters is that the same numbers come out of any split."""
+    plain = ready("price_spike", agents=34)
+    counts = {roster.kind: len(roster) for roster in plain.rosters}
+    policies = drawn(counts) if own else one_each()
+    learned = {kind: Learned(policies[kind], exploration) for kind in counts}
+    agents = ready("price_spike", "trained", learned, agents=34)
+    tape, whole = run(agents, even(agents, 1))
+    assert tape.digest != run(plain, even(plain, 1))[0].digest
+    lived = bytes_of(whole.experience())
+    assert bool(lived) is (exploration is not None)
+    for hosts in (even(agents, 2), even(agents, 3), contiguous(agents, 1)):
+        packed, engine = run(agents, hosts)
+        assert packed.digest == tape.digest, len(hosts)
+        assert bytes_of(engine.experience()) == lived, len(hosts)
 
 
 def test_the_seed_changes_the_bytes() -> None:

@@ -204,7 +204,7 @@ def test_weights_of_the_operator_must_be_one_whole() -> None:
 
     assert weighed() == (0.6, 0.3, 0.1)
     assert weighed(stability=0.25, cost=0.25, emissions=0.5) == (0.25, 0.25, 0.5)
-    with pytest.raises(UsageError, match="operator_weights: .*sum to 1.2; expected 1"):
+    with pytest.raises(UsageError, match=r"operator_weights: .*sum to 1\.2; expected 1"):
         weighed(cost=0.5)
     with pytest.raises(UsageError, match=r"operator_weights\.stability"):
         weighed(stability=-0.1, cost=1.0)

@@ -150,9 +150,7 @@ def town() -> Plan:
         grid={
             "reserves": {"containment_mw": 5, "restoration_mw": 10},
             "operator": "trained",
-            "operator_weights": dict(
-                zip(("stability", "cost", "emissions"), PREFERENCE, strict=True)
-            ),
+            "operator_weights": weighed,
         },
     )
     return plan(build_world(made, None), "heuristic")

@@ -52,6 +52,9 @@ class Wanderer:
         self.weights = {name: state[name] for name in self.weights}
         self.momentum, self.done = state["momentum"], int(state["done"][0])
 
+    def close(self) -> None:
+        self.closed = True
+
 
 def options(out: Path, **more: Any) -> Options:
     """Ten episodes with a checkpoint every three: the last one is at an odd place."""
@@ -66,6 +69,3 @@ def options(out: Path, **more: Any) -> Options:
         "command": "swarm train --scenario toy --episodes 10",
     }
     return Options(**asked | more)
-
-    def close(self) -> None:
-        self.closed = True

@@ -19,17 +19,20 @@ from swarm.errors import UsageError
 from swarm.results.compare import (
     Row,
     interquartile_mean,
+    pairs_of,
     probability_of_improvement,
     resampled,
     resampled_means,
     runs_table,
+    share_improved,
     summarize,
 )
 from swarm.results.compare_metrics import METRICS, demand_mwh, figures
 from swarm.results.compare_page import page
-from swarm.results.compare_report import estimate, markdown, tables
+from swarm.results.compare_report import estimate, facts, markdown, tables, title
 from swarm.results.tables import parquet_bytes, read_parquet
 
+NOON = ("start=2025-06-18T10:00:00+02:00", "events=[]")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -39,23 +42,42 @@ def row(policy: str, seed: int, day: str = "2025-06-18", **values: float | None)
     return Row("s", policy, seed, day, f"{policy}{seed}{day}", found | values, 1.0)
 
 
-def summary_of(rows: list[Row], policies: tuple[str, ...] = ("a", "b")) -> dict[str, Any]:
-    """What `Comparison.summary` gives of these rows."""
+def summary_of(
+    rows: list[Row], policies: tuple[str, ...] = ("a", "b"), **about: Any
+) -> dict[str, Any]:
+    """What `Comparison.summary` gives of these rows, but for `about`."""
     return {
         "scenario": "s",
         "ticks": 12,
         "currency": "EUR",
+        "operator": None,
         "policies": list(policies),
-        "against": policies[-1],
         "seeds": sorted({each.seed for each in rows}),
         "days": sorted({each.day for each in rows}),
+        "days_are": "given",
+        "not_held_out": {},
+        "learned": [],
+        "trained": None,
+        "notes": [],
         "lost_load_value_per_mwh": 3000.0,
         "confidence": 0.95,
         "resamples": 10_000,
         "runs": {"planned": len(rows), "finished": len(rows)},
         "failures": [],
-        "metrics": summarize(rows, policies, policies[-1], "EUR"),
+        "metrics": summarize(rows, policies, pairs_of(policies, None), "EUR"),
+        **about,
     }
+
+
+def against(summary: Mapping[str, Any], name: str, policy: str, other: str) -> dict[str, Any]:
+    """How two policies compare by one metric."""
+    found: list[dict[str, Any]] = [
+        each
+        for each in summary[name]["comparisons"]
+        if (each["policy"], each["against"]) == (policy, other)
+    ]
+    assert len(found) == 1
+    return found[0]
 
 
 @pytest.mark.parametrize("count", range(1, 14))
@@ -94,7 +116,7 @@ def test_resampled_means_follow_the_exact_distribution() -> None:
 def test_interval_of_few_seeds_is_their_range(count: int) -> None:
     """All of two (three) drawn are the least one in 1/4 (1/27) of cases, which is above 2.5 %."""
     rows = [row(policy, seed, reward=seed**2) for policy in "ab" for seed in range(count)]
-    about = summarize(rows, ("a", "b"), "b", "EUR")["reward"]["policies"]["a"]
+    about = summarize(rows, ("a", "b"), (("a", "b"),), "EUR")["reward"]["policies"]["a"]
     assert (about["low"], about["high"]) == (0, (count - 1) ** 2)
     assert about["iqm"] == pytest.approx(np.mean(np.arange(count) ** 2))
 
@@ -127,14 +149,68 @@ def test_probability_of_improvement_is_mann_whitneys() -> None:
 def test_lower_cost_and_higher_reward_are_improvements() -> None:
     rows = [row("a", seed, reward=2.0, total_cost=5.0, payments=1.0) for seed in range(4)]
     rows += [row("b", seed, reward=1.0, total_cost=10.0, payments=1.0) for seed in range(4)]
-    found = summarize(rows, ("a", "b"), "b", "EUR")
+    found = summarize(rows, ("a", "b"), (("a", "b"),), "EUR")
     for name, difference, relative in (("reward", 1.0, 1.0), ("total_cost", -5.0, -0.5)):
-        against = found[name]["against"]["a"]
-        assert against["probability_of_improvement"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-        assert against["difference"] == dict.fromkeys(("value", "low", "high"), difference)
-        assert against["relative"] == relative
-    assert "probability_of_improvement" not in found["payments"]["against"]["a"]
-    assert found["comfort"]["against"]["a"]["probability_of_improvement"]["value"] == 0.5
+        entry = against(found, name, "a", "b")
+        assert entry["probability_of_improvement"] == {"value": 1.0, "low": 1.0, "high": 1.0}
+        assert entry["difference"] == dict.fromkeys(("value", "low", "high"), difference)
+        assert entry["relative"] == dict.fromkeys(("value", "low", "high"), relative)
+    assert "probability_of_improvement" not in against(found, "payments", "a", "b")
+    even = against(found, "comfort", "a", "b")
+    assert even["probability_of_improvement"]["value"] == 0.5
+    assert even["relative"] is None, "nothing is relative to 0"
+
+
+def test_relative_difference_needs_a_base_of_one_sign() -> None:
+    """Runs earn -1 or 2, some resamples nothing on the whole: a ratio to that says nothing."""
+    rows = [row("a", seed, reward=3.0, total_cost=12.0) for seed in range(6)]
+    rows += [row("b", s, reward=(-1.0, 2.0)[s % 2], total_cost=8.0 + 4 * (s % 2)) for s in range(6)]
+    found = summarize(rows, ("a", "b"), (("a", "b"),), "EUR")
+    assert against(found, "reward", "a", "b")["relative"] is None
+    relative = against(found, "total_cost", "a", "b")["relative"]
+    assert relative["value"] == pytest.approx(0.2)
+    # Between the resamples of 12 alone and of 8 alone.
+    assert 0.0 <= relative["low"] < 0.2 < relative["high"] <= 0.5
+
+
+def test_each_policy_is_compared_with_all_after_it_or_with_one() -> None:
+    assert pairs_of(("t", "h", "r"), None) == (("t", "h"), ("t", "r"), ("h", "r"))
+    assert pairs_of(("t", "h", "r"), "h") == (("t", "h"), ("r", "h"))
+    rows = [
+        row(policy, seed, total_cost=cost + seed)
+        for policy, cost in (("t", 9.0), ("h", 10.0), ("r", 20.0))
+        for seed in range(3)
+    ]
+    names = [name for name, _, _ in tables(summary_of(rows, ("t", "h", "r")))]
+    assert names[2:] == ["t against h", "t against r", "h against r"]
+
+
+def test_runs_on_days_of_their_own_are_compared_day_by_day() -> None:
+    """Days differ by far more than policies: `a` wins 3 of 4 days, ties count half."""
+    day = ("2025-02-17", "2025-04-14", "2025-08-04", "2025-11-24")
+    costs = {"a": (99.0, 999.0, 9.0, 60.0), "b": (100.0, 1000.0, 10.0, 50.0)}
+    rows = [row(p, s, day[s], total_cost=costs[p][s]) for p in "ab" for s in range(4)]
+    found = summarize(rows, ("a", "b"), (("a", "b"),), "EUR", paired=True)
+    assert found["total_cost"]["seeds"] == 4
+    assert found["total_cost"]["policies"]["a"]["max"] == 999.0
+    chance = against(found, "total_cost", "a", "b")["probability_of_improvement"]
+    assert chance["value"] == 0.75
+    assert against(found, "comfort", "a", "b")["probability_of_improvement"]["value"] == 0.5
+    # A day lost for one policy is lost for both, and for no other seed.
+    fewer = summarize(rows[1:], ("a", "b"), (("a", "b"),), "EUR", paired=True)
+    assert fewer["total_cost"]["seeds"] == 3
+    assert fewer["total_cost"]["policies"]["b"]["max"] == 1000.0
+
+
+def test_share_of_days_won_has_the_interval_of_a_binomial_count() -> None:
+    """Resampling 20 days of which 14 are won draws binomial counts, 14/20 each (scipy)."""
+    ours = np.array([1.0] * 14 + [-1.0] * 6)[:, None]
+    found, drawn = share_improved(ours, np.zeros((20, 1)), resampled(20))
+    assert found == pytest.approx(0.7)
+    for wins in (10, 13, 14, 17):
+        expected = stats.binom.cdf(wins, 20, 0.7)
+        error = 4 * np.sqrt(expected * (1 - expected) / len(drawn))
+        assert np.mean(drawn <= (wins + 0.5) / 20) == pytest.approx(expected, abs=error)
 
 
 def test_policies_are_judged_on_the_same_seeds() -> None:
@@ -142,24 +218,26 @@ def test_policies_are_judged_on_the_same_seeds() -> None:
     rows = [row("a", seed, reward=float(seed), comfort=None) for seed in range(5)]
     rows += [row("b", seed, reward=0.0, comfort=1.0) for seed in range(4)]
     rows[1] = row("a", 1, reward=None, comfort=None)
-    found = summarize(rows, ("a", "b"), "b", "EUR")
+    found = summarize(rows, ("a", "b"), (("a", "b"),), "EUR")
     assert found["reward"]["seeds"] == 3
     assert found["reward"]["policies"]["a"]["max"] == 3.0
     assert found["reward"]["policies"]["a"]["mean"] == pytest.approx(5 / 3)
     assert found["comfort"]["seeds"] == 0
-    assert found["comfort"]["policies"] == found["comfort"]["against"] == {}
+    assert found["comfort"]["policies"] == {}
+    assert found["comfort"]["comparisons"] == []
 
 
 def test_a_policy_that_never_finished_does_not_hide_the_others() -> None:
     rows = [row("b", seed, reward=float(seed)) for seed in range(3)]
-    found = summarize(rows, ("a", "b"), "a", "EUR")["reward"]
+    found = summarize(rows, ("a", "b"), (("b", "a"),), "EUR")["reward"]
     assert found["policies"]["b"]["iqm"] == 1.0
-    assert found["against"] == {}
-    assert summarize([], ("a", "b"), "b", "EUR")["reward"]["policies"] == {}
+    assert found["comparisons"] == []
+    assert summarize([], ("a", "b"), (("a", "b"),), "EUR")["reward"]["policies"] == {}
 
 
 def metrics_by_hand() -> dict[str, Any]:
-    energy = dict.fromkeys(("load", "charge", "activated", "stored_at_end"), 0.0)
+    names = ("generation", "load", "charge", "activated", "held_back", "stored_at_end")
+    energy = dict.fromkeys(names, 0.0)
     return {
         "scenario": "s",
         "seed": 3,
@@ -180,7 +258,8 @@ def metrics_by_hand() -> dict[str, Any]:
         "received_by_kind": {"consumer": -600.0, "generator": 500.0, "ev": -40.0},
         "energy_mwh_by_kind": {
             "consumer": {**energy, "load": 99.0, "activated": 1.5},
-            "generator": energy,
+            "generator": {**energy, "generation": 90.0, "activated": -3.0, "held_back": 2.0},
+            "solar": {**energy, "generation": 10.0, "held_back": 3.0},
             "ev": {**energy, "charge": 4.0, "stored_at_end": 6.0},
         },
         "refusals_by_reason": {"expired": 2},
@@ -194,10 +273,11 @@ def test_figures_of_a_run_by_hand() -> None:
     expected: Mapping[str, float | None] = {
         "reward": -450.0,
         "total_cost": 7000.0,
-        "payments": 640.0,
-        "price_cost_markup": 0.1,
         "seconds_in_band_share": None,
         "renewable_share": 0.4,
+        # Generated 100, less 3 called down and 5 held back, and 8 from outside; of 7 curtailed 2
+        # were held back from generators.
+        "renewable_ceiling": 0.4 + 5.0 / 100.0,
         "curtailed_mwh": 7.0,
         "imports_mwh": 8.0,
         "demand_satisfied": 0.98,
@@ -205,6 +285,8 @@ def test_figures_of_a_run_by_hand() -> None:
         "emissions_tonnes": 9.0,
         "unserved_mwh": 2.0,
         "stored_at_end_mwh": 6.0,
+        "payments": 640.0,
+        "price_cost_markup": 0.1,
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert list(expected) == [metric.name for metric in METRICS]
@@ -238,6 +320,27 @@ def test_every_policy_meets_the_same_demand() -> None:
     assert runs[1]["unserved_mwh"] > 1
 
 
+def test_renewable_ceiling_is_the_energy_that_the_weather_offered() -> None:
+    """What sun and wind offered is the world's; over the supply of a run it is the ceiling."""
+    offered = []
+    for policy in ("random", "heuristic"):
+        run = swarm.run(
+            "normal_day", ticks=24, seed=1, sets=NOON, engine="inline", policy=policy, out=None
+        )
+        agents = run.agents.join(run.registry.select(["agent", "kind"]), "agent").to_pandas()
+        driven = agents[agents.kind.isin(["solar", "wind"])]
+        # Ticks of five minutes.
+        used_mwh = driven.generation_w.sum() / 12e6
+        offered.append(used_mwh + driven.curtailed_w.sum() / 12e6)
+        supply_mwh = agents.generation_w.sum() / 12e6 + run.metrics["imports_mwh"]
+        found = figures(run.metrics, 3000.0)
+        assert found["renewable_share"] == pytest.approx(used_mwh / supply_mwh)
+        assert found["renewable_ceiling"] == pytest.approx(offered[-1] / supply_mwh)
+        assert found["curtailed_mwh"] == pytest.approx(offered[-1] - used_mwh)
+    assert offered[0] == pytest.approx(offered[1])
+    assert found["renewable_share"] > 0.1
+
+
 def test_table_of_runs_keeps_what_was_not_measured_null() -> None:
     rows = [row("a", 0, comfort=None), row("a", 1, **{"refusals_by_reason.expired": 2.0})]
     table = read_parquet(io.BytesIO(parquet_bytes(runs_table(rows))))
@@ -263,14 +366,44 @@ def test_values_in_words(value: float, low: float, high: float, unit: str, words
 
 def test_tables_show_what_was_measured() -> None:
     rows = [row(p, s, seconds_in_band_share=None, reward=s + 1.0) for p in "ab" for s in range(3)]
-    figures_table, against = tables(summary_of(rows))
+    summary = summary_of(rows)
+    figures_table, apart, between = tables(summary)
     shown = [cells[0] for cells in figures_table[2]]
     assert shown[0] == "reward (EUR)"
     assert "stability (%)" not in shown
-    assert against[0] == "a against b"
-    assert against[2][0] == ("reward (EUR)", "higher", "0 [0, 0]", "+0.0 %", "0.50 [0.50, 0.50]")
+    assert any("Not measured" in fact and "stability" in fact for fact in facts(summary))
+    assert [cells[0] for cells in apart[2]] == ["payments of load (EUR)", "markup (%)"]
+    assert not {cells[0] for cells in apart[2]} & set(shown)
+    assert between[0] == "a against b"
+    none = ("0 [0, 0]", "+0.0 % [+0.0, +0.0]", "0.50 [0.50, 0.50]")
+    assert between[2][0] == ("reward (EUR)", "higher", *none)
     alone = tables(summary_of([each for each in rows if each.policy == "a"], ("a",)))
-    assert len(alone) == 1
+    assert len(alone) == 2
+
+
+def test_the_page_says_what_the_days_are() -> None:
+    days = ["2025-02-17", "2025-08-04"]
+    rows = [row(p, s, days[s]) for p in "ab" for s in range(2)]
+    sha256 = "0123456789abcdef" * 4
+    held_out = summary_of(
+        rows,
+        days_are="held-out",
+        trained={"policies": "shipped", "sha256": sha256},
+        notes=["no policy was trained for home: heuristic"],
+    )
+    assert title(held_out) == "s: 2 policies on 2 held-out days"
+    said = markdown(held_out)
+    assert "2025-02-17 (seed 0), 2025-08-04 (seed 1)" in said
+    assert "neither trains nor chooses policies on these days" in said
+    assert sha256[:16] in said
+    assert "no policy was trained for home: heuristic" in said
+    own = summary_of(rows, days_are="own", learned=["a"], not_held_out={"2025-02-17": "validation"})
+    said = markdown(own)
+    assert "Not held out: 2025-02-17 (validation). a may" in said
+    assert "neither trains" not in said
+    # No policy has learned anything: there is nothing to hold out.
+    said = markdown(own | {"learned": []})
+    assert "held out" not in said.lower()
 
 
 def test_page_needs_no_network_and_is_a_function_of_the_runs() -> None:

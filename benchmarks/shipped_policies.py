@@ -1,0 +1,199 @@
+"""Train the policies that come with swarm, from nothing, and write them with their cards.
+
+    python benchmarks/shipped_policies.py [--out swarm/learning/shipped] [--data FOLDER] [--jobs 2]
+        [--only storage,consumer] [--dry]
+
+Lessons in a row: each kind learns where it matters most, and acts on what it has learned in the
+lessons after that. All is drawn from one seed, on training days and seeds alone
+(`swarm.scenario.days`); `best` is chosen on validation days. Measured prices of the Australian
+market are used where `--data` names their folder; without it those lessons are left out and the
+weights differ from the shipped ones.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+from machine import facts
+
+from swarm.learning.files import PolicySet, load_policies, save_policies
+from swarm.learning.team import Settings
+from swarm.runtime.train import Options, train
+from swarm.runtime.trainee import make_trainee
+from swarm.scenario.fleets import rosters
+from swarm.scenario.load import load_scenario, scenario_yaml
+from swarm.scenario.roster import Roster
+
+SEED = 20251121
+COVERED = {
+    "generator": ("marginal_cost_per_mwh",),
+    "consumer": ("response_price_per_mwh", "shift_window_hours"),
+    "storage": ("round_trip_efficiency", "degradation_cost_per_mwh"),
+    "ev": ("round_trip_efficiency", "degradation_cost_per_mwh"),
+    "home": ("round_trip_efficiency", "degradation_cost_per_mwh"),
+}
+"""Parameters whose range a card states, by kind; all else reaches the networks as shares."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One training."""
+
+    scenario: str
+    kinds: tuple[str, ...]
+    episodes: int
+    worlds: int
+    sets: tuple[str, ...] = ()
+    measured: bool = False
+    """On measured prices instead of built-in ones."""
+    change: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Hyperparameters other than the defaults, by network."""
+
+
+LESSONS = (
+    Lesson("storage_alone", ("storage",), 60, 4),
+    Lesson("storage_alone", ("storage",), 20, 4, measured=True),
+    Lesson("consumers_alone", ("consumer",), 20, 2),
+    Lesson("normal_day", ("generator", "solar", "wind"), 40, 1),
+    Lesson("renewable_heavy", ("generator", "solar", "wind", "ev"), 20, 1),
+    Lesson("price_spike", ("home",), 10, 1),
+)
+
+
+def settings_of(lesson: Lesson) -> Settings:
+    """The defaults with the lesson's changes."""
+    found = Settings()
+    return found.model_copy(
+        update={
+            network: getattr(found, network).model_copy(update=change)
+            for network, change in lesson.change.items()
+        }
+    )
+
+
+def learn(lesson: Lesson, data: Path | None, start: PolicySet, work: Path, jobs: int) -> Any:
+    """Train one lesson; what came of it."""
+    scenario = load_scenario(lesson.scenario, sets=lesson.sets, seed=SEED).scenario
+    place = data if lesson.measured else None
+    trainee = make_trainee(
+        scenario,
+        data=place,
+        worlds=lesson.worlds,
+        kinds=lesson.kinds,
+        start=start,
+        jobs=min(jobs, lesson.worlds),
+        settings=settings_of(lesson),
+    )
+    options = Options(
+        scenario=scenario.name,
+        seed=SEED,
+        resolved=scenario_yaml(scenario),
+        settings={"kinds": list(lesson.kinds), "worlds": lesson.worlds, "change": lesson.change},
+        episodes=lesson.episodes,
+        every=max(1, lesson.episodes // 10),
+        out=work,
+    )
+    try:
+        return train(trainee, options, _Lines())
+    finally:
+        trainee.close()
+
+
+def covers(agents: list[Roster], ticks: set[int], mechanisms: set[str]) -> dict[str, Any]:
+    """The range that a card states, from the rosters of the lessons."""
+    found: dict[str, Any] = {
+        "tick_minutes": [min(ticks), max(ticks)],
+        "mechanism": sorted({*mechanisms, "negotiated"}),
+    }
+    for name in COVERED.get(agents[0].kind, ()):
+        values = np.concatenate([roster.column(name) for roster in agents])
+        values = values[np.isfinite(values)]
+        if len(values):
+            # A tenth more on both sides: what was drawn is not the edge of what is alike.
+            edge = 0.1 * (values.max() - values.min())
+            found[name] = [float(values.min() - edge), float(values.max() + edge)]
+    return found
+
+
+class _Lines:
+    def begin(self, folder: Path, done: int, episodes: int) -> None:
+        click.echo(f"  {folder.name}: {episodes} episodes", err=True)
+
+    def episode(self, done: int, figures: Any, seconds: float) -> None:
+        rewards = {k: round(v, 3) for k, v in figures.items() if k.startswith("reward")}
+        click.echo(f"  {done} {seconds:.1f} s {rewards}", err=True)
+
+    def scored(self, done: int, score: float, best: bool) -> None:
+        click.echo(f"  {done} score {score:.4f}{' best' if best else ''}", err=True)
+
+    def note(self, text: str) -> None:
+        click.echo(f"  note: {text}", err=True)
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("swarm/learning/shipped"))
+@click.option("--data", type=click.Path(path_type=Path, exists=True), help="Measured prices.")
+@click.option("--jobs", default=2, show_default=True)
+@click.option("--only", help="Kinds to train; the others are taken from --out as they are.")
+def main(out: Path, data: Path | None, jobs: int, only: str | None) -> None:
+    """Train all lessons in a row and write the policies."""
+    kinds = None if only is None else set(only.split(","))
+    start: PolicySet = {}
+    cards: dict[str, Any] = {}
+    if kinds is not None:
+        before = load_policies(out)
+        start, cards = before.policies, dict(before.card["kinds"])
+    seen: dict[str, list[Any]] = {}
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory() as work:
+        for lesson in LESSONS:
+            if kinds is not None and not kinds & set(lesson.kinds):
+                continue
+            if lesson.measured and data is None:
+                click.echo(f"left out, as --data is not given: {lesson}", err=True)
+                continue
+            click.echo(f"{lesson.scenario}: {', '.join(lesson.kinds)}", err=True)
+            began = time.perf_counter()
+            done = learn(lesson, data, start, Path(work), jobs)
+            start = load_policies(done.policies).policies
+            scenario = load_scenario(lesson.scenario, sets=lesson.sets, seed=SEED).scenario
+            for roster in rosters(scenario):
+                if roster.kind in lesson.kinds:
+                    told = {
+                        "scenario": lesson.scenario,
+                        "measured_prices": lesson.measured,
+                        "episodes": done.episodes,
+                        "best_episode": done.best_episode,
+                        "validation_score": round(done.score, 5),
+                        "worlds": lesson.worlds,
+                        "seconds": round(time.perf_counter() - began),
+                        "hyperparameters": lesson.change,
+                    }
+                    seen.setdefault(roster.kind, []).append((roster, scenario, told))
+    for kind, parts in seen.items():
+        cards[kind] = {
+            "covers": covers(
+                [roster for roster, _, _ in parts],
+                {scenario.tick_minutes for _, scenario, _ in parts},
+                {scenario.market.mechanism for _, scenario, _ in parts},
+            ),
+            "trained_on": [told for _, _, told in parts],
+            "seed": SEED,
+            "days": "training days of swarm.scenario.days; test days and seeds were never seen",
+            "command": "python benchmarks/shipped_policies.py --data FOLDER",
+        }
+    card = {"kinds": cards, "machine": facts(), "seconds": round(time.perf_counter() - begin)}
+    sha256 = save_policies(out, start, card)
+    click.echo(json.dumps({"sha256": sha256, "seconds": card["seconds"]}))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
