@@ -1,6 +1,6 @@
 """Hypothesis profiles, chosen by the environment variable HYPOTHESIS_PROFILE.
 
-`default` (1,000 examples), `quick` (100) and `thorough` (20,000), which is the slow run:
+`default` (200 examples), `quick` (50) and `thorough` (20,000), which is the slow run:
 
     HYPOTHESIS_PROFILE=thorough pytest tests/market
 
@@ -13,7 +13,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-PROFILES = {"quick": 100, "default": 1_000, "thorough": 20_000}
+PROFILES = {"quick": 50, "default": 200, "thorough": 20_000}
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 for name, examples in PROFILES.items():

@@ -75,11 +75,13 @@ class Exploration:
         epsilon: probability of any price level instead of the best one.
         noise: standard deviation of the noise on a consumer's share. That of a storage's power is
             among its weights.
+        operator: probability of any action of the grid operator instead of the best one.
         stochastic: False: acts on what is learned alone, and only writes down what came of it.
     """
 
     epsilon: float
     noise: float
+    operator: float = 0.0
     stochastic: bool = True
 
 

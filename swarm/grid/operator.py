@@ -174,6 +174,11 @@ class Operator:
         )
         return (operated if happened is None else _told(operated, tick - 1, happened)), drawn
 
+    @property
+    def learns(self) -> bool:
+        """Whether its policy does."""
+        return self.spec.learned is not None and hasattr(self._policy, "take")
+
     def take(self, learned: Learned) -> None:
         """Act with this from now on.
 

@@ -71,9 +71,10 @@ def check_policies(policies: Mapping[str, Mapping[str, Weights]]) -> None:
     """
     if not policies:
         raise UsageError(f"no policy is in it; expected one of {', '.join(NETWORKS)} at least")
-    for kind, by_network in policies.items():
+    for kind in policies:
         if kind not in NETWORKS:
             raise UsageError(f"kind {kind!r} is not known{nearest(kind, NETWORKS)}")
+    for kind, by_network in policies.items():
         if set(by_network) != set(NETWORKS[kind]):
             raise UsageError(
                 f"{kind} has the networks {sorted(by_network)}; expected {sorted(NETWORKS[kind])}"
@@ -207,7 +208,7 @@ def _save(path: Path, arrays: Mapping[str, NDArray[Any]], said: Mapping[str, Any
 
 
 def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """The arrays of a file, writable, and the JSON object beside it, whose hash they have."""
+    """The arrays of a file, writable, by name, and the JSON object beside it with their hash."""
     beside = path.with_suffix(".json")
     try:
         said = json.loads(_read(beside))
@@ -226,7 +227,8 @@ def _load(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         arrays = safetensors.numpy.load(data)
     except (SafetensorError, KeyError, ValueError) as error:
         raise UsageError(f"{path}: is damaged: {error}") from None
-    return {name: array.copy() for name, array in arrays.items()}, said
+    # safetensors gives them in another order each time.
+    return {name: arrays[name].copy() for name in sorted(arrays)}, said
 
 
 def _read(path: Path) -> bytes:

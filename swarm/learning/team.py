@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from swarm.agents.experience import Experience
-from swarm.agents.observation import VECTORS
 from swarm.agents.policy import Exploration, Learned
 from swarm.errors import UsageError
-from swarm.learning import actor_critic, dqn, maddpg, networks, ppo
-from swarm.learning.files import PolicySet
+from swarm.learning import actor_critic, dqn, maddpg, modqn, networks, ppo
+from swarm.learning.files import NETWORKS, PolicySet
 from swarm.learning.networks import Weights
 from swarm.learning.state import part
 
-PUPILS = tuple((kind, network) for kind in sorted(VECTORS) for network in VECTORS[kind])
+PUPILS = tuple((kind, network) for kind in sorted(NETWORKS) for network in NETWORKS[kind])
 """Every network that agents act with, in the order that gives each its own seed."""
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -46,6 +45,8 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     them, and do not follow the hour of the day."""
     consumer: maddpg.Settings = maddpg.Settings(discount=0.9)
     """Of consumers and homes."""
+    operator: modqn.Settings = modqn.Settings(discount=0.9)
+    """Of the grid operator. An action set too low costs only intervals later."""
     neighbourhood: int = Field(5, ge=2)
     """Consumers next to each other that share a critic."""
 
@@ -57,6 +58,9 @@ def at_work(epsilon: float, noise: float) -> Settings:
         update={
             "storage": actor_critic.Settings(steps=12, learning_rate=0.0003, std_first=0.1),
             "generator": found.generator.model_copy(
+                update={"epsilon_start": epsilon, "epsilon_end": epsilon}
+            ),
+            "operator": found.operator.model_copy(
                 update={"epsilon_start": epsilon, "epsilon_end": epsilon}
             ),
             "consumer": found.consumer.model_copy(
@@ -129,7 +133,7 @@ class Team:
         """Ticks learned from so far."""
         self._learners: dict[tuple[str, str], _Learner] = {}
         for member in spec.members:
-            for network in VECTORS[member.kind]:
+            for network in NETWORKS[member.kind]:
                 seed = spec.seed * len(PUPILS) + PUPILS.index((member.kind, network))
                 self._learners[member.kind, network] = _learner(network, spec, seed, member)
         self.adopt(spec.policies)
@@ -148,6 +152,7 @@ class Team:
         longest = 0
         for (kind, network), learner in self._learners.items():
             parts = [world[kind][network] for world in worlds if kind in world]
+            parts = [part for part in parts if len(part)]
             if not parts:
                 continue
             longest = max(longest, len(parts[0]))
@@ -174,6 +179,7 @@ class Team:
         return Exploration(
             epsilon=self.settings.generator.epsilon(self.ticks),
             noise=self.settings.consumer.noise(self.ticks),
+            operator=self.settings.operator.epsilon(self.ticks),
         )
 
     def policies(self) -> PolicySet:
@@ -215,6 +221,8 @@ class Team:
 def _learner(network: str, spec: TeamSpec, seed: int, member: Member) -> _Learner:
     settings, worlds, shared = spec.settings, spec.worlds, spec.shared
     n, first = member.agents, member.first
+    if network == "operator":
+        return modqn.Learner(settings.operator, seed)
     if network == "generator":
         return dqn.Learner(settings.generator, seed, n, first, shared)
     if network == "storage":
@@ -254,11 +262,11 @@ def _step(parts: Sequence[Experience], at: int, cut: bool) -> Step:
         side_by_side("log_prob"),
         reward,
         side_by_side("next_observation"),
-        np.full(reward.shape, cut),
+        np.full(reward.shape[:2], cut),
     )
 
 
-def _of_dqn(learner: dqn.Learner, step: Step) -> None:
+def _of_dqn(learner: dqn.Learner | modqn.Learner, step: Step) -> None:
     ended = np.zeros_like(step.cut)
     learner.observe(step.observation, step.action, step.reward, step.next_observation, ended)
 
@@ -278,7 +286,8 @@ def _of_maddpg(learner: maddpg.Learner, step: Step) -> None:
 
 _OBSERVE: dict[str, Any] = {
     "generator": _of_dqn,
+    "operator": _of_dqn,
     "storage": _of_actor_critic,
     "consumer": _of_maddpg,
 }
-_LOSS = {"generator": "loss", "storage": "value", "consumer": "critic"}
+_LOSS = {"generator": "loss", "storage": "value", "consumer": "critic", "operator": "loss"}

@@ -20,6 +20,7 @@ from swarm.market.record import Agreed, Cleared
 from swarm.messages import Alert, Drawn, Notice, Signal, StepReply, decode, encode
 from swarm.post import unpack
 from swarm.runtime.exchange import HostDesk, HostFacts, Told, framed, unframed
+from swarm.runtime.setup import of_operator
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -74,6 +75,7 @@ class LearnerActor:
         self, last: bool, *hosts: Mapping[str, Mapping[str, Experience]]
     ) -> tuple[dict[str, Learned], dict[str, float]]:
         """See `Team.learn`; what agents act with from now on, and the figures."""
+        # The operator's comes last, as if it were a host of its own.
         figures = self._team.learn([together(hosts)], last)
         return self._team.learned(self._team.exploration()), figures
 
@@ -128,6 +130,18 @@ class OperatorActor:
 
     def __init__(self, spec: OperatorSpec) -> None:
         self._operator = Operator(spec)
+
+    def experience(self) -> dict[str, dict[str, Experience]]:
+        """See `Operator.experience`; empty where it does not learn."""
+        if not self._operator.learns:
+            return {}
+        return {"operator": {"operator": self._operator.experience()}}
+
+    def take(self, learned: Mapping[str, Learned]) -> None:
+        """See `Operator.take`."""
+        mind = of_operator(learned.get("operator"))
+        if self._operator.learns and mind is not None:
+            self._operator.take(mind)
 
     def operate(self, tick: int, last: bytes | None, *replies: bytes) -> tuple[bytes, bytes]:
         """See `Operator.operate`."""

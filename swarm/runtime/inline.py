@@ -21,6 +21,7 @@ from swarm.market.record import Agreed, Cleared, TickRecord
 from swarm.messages import Alert, Notice, Signal, StepReply
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostDesk, Told, trust_timings
+from swarm.runtime.setup import of_operator
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -68,12 +69,20 @@ class InlineEngine:
 
     def experience(self) -> dict[str, dict[str, Experience]]:
         """What the agents of each kind that learns lived through since the last call."""
-        return together([host.experience() for host in self.hosts])
+        found = together([host.experience() for host in self.hosts])
+        if self.operator.learns:
+            found["operator"] = {"operator": self.operator.experience()}
+        return found
 
-    def take(self, learned: Mapping[str, Learned]) -> None:
-        """Let agents act with this from now on."""
+    def take(
+        self, learned: Mapping[str, Learned], preference: tuple[float, ...] | None = None
+    ) -> None:
+        """Let agents act with this from now on, and the operator under a preference."""
         for host in self.hosts:
             host.take(learned)
+        mind = of_operator(learned.get("operator"), preference)
+        if self.operator.learns and mind is not None:
+            self.operator.take(mind)
 
     def first_signal(self) -> Signal:
         """The operator's signal for tick 0."""

@@ -45,7 +45,7 @@ def learning(minds: Minds) -> Minds:
     Raises:
         UsageError: none of the agents follows a policy that learns.
     """
-    explores = Exploration(EPSILON, NOISE)
+    explores = Exploration(EPSILON, NOISE, EPSILON)
     if minds.policy != "trained":
         raise UsageError(
             f"--learn: the agents follow {minds.policy}, which does not learn; expected "
@@ -86,6 +86,8 @@ class Lessons:
             for roster in agents
             if roster.kind in minds.learned
         )
+        if "operator" in minds.learned:
+            members = (*members, Member("operator", 0, 1))
         policies = {kind: each.weights for kind, each in minds.learned.items()}
         spec = TeamSpec(at_work(EPSILON, NOISE), scenario.seed, members, 1, shared, policies)
         with phases.measure("learn"):

@@ -55,17 +55,25 @@ def minds_of(
         UsageError: policies that cannot be read, or of another number of agents; a folder of
             policies that are not asked for; or `trained` where no kind was trained.
     """
-    if policy not in (None, "trained"):
+    operated = scenario.grid is not None and scenario.grid.operator == "trained"
+    if policy not in (None, "trained") and not operated:
         if folder is not None:
             raise UsageError(f"--policies-from is for --policy trained, not for {policy}")
         return Minds(policy)
-    if policy is None and folder is None and not SHIPPED.exists():
+    if policy is None and folder is None and not operated and not SHIPPED.exists():
         return Minds("heuristic")
     from swarm.learning.files import load_policies
 
     loaded = load_policies(folder or SHIPPED)
+    source = {"policies": str(folder or "shipped"), "sha256": loaded.sha256}
     learned: dict[str, Learned] = {}
     notes: list[str] = []
+    if operated:
+        if "operator" not in loaded.policies:
+            raise UsageError("grid.operator is 'trained', and the policies have none for it")
+        learned["operator"] = Learned(loaded.policies["operator"])
+    if policy not in (None, "trained"):
+        return Minds(policy, learned, (), source)
     for roster in agents:
         if roster.kind not in loaded.policies:
             if policy is not None or folder is not None:
@@ -81,15 +89,15 @@ def minds_of(
         if beyond:
             notes.append(f"{roster.kind} is trained, but not for this: {beyond}")
         learned[roster.kind] = Learned(_of(loaded, roster))
-    if not learned and (policy is not None or folder is not None):
+    kinds = learned.keys() - {"operator"}
+    if not kinds and (policy is not None or folder is not None):
         known = ", ".join(sorted(loaded.policies))
         raise UsageError(
             f"--policy trained: the scenario has no agents of a trained kind ({known})"
         )
     if not learned:
         return Minds("heuristic", notes=tuple(notes))
-    source = {"policies": str(folder or "shipped"), "sha256": loaded.sha256}
-    return Minds("trained", learned, tuple(notes), source)
+    return Minds("trained" if kinds else "heuristic", learned, tuple(notes), source)
 
 
 def _of(loaded: Loaded, roster: Roster) -> dict[str, dict[str, Any]]:

@@ -203,8 +203,8 @@ class RayEngine:
         lived = [actor.experience.remote() for actor in self._actors]
         with _translated(self._names, lived):
             learn = self._learner.learn.options(num_returns=2)
-            learned, told = learn.remote(last, *lived)
-            ray.get([actor.take.remote(learned) for actor in self._actors])
+            learned, told = learn.remote(last, *lived, self._operator.experience.remote())
+            ray.get([each.take.remote(learned) for each in (*self._actors, self._operator)])
             return ray.get(told)  # type: ignore[no-any-return]
 
     def policies(self) -> PolicySet:

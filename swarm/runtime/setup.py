@@ -19,6 +19,7 @@ from swarm.grid.devices import FLEXIBLE_KINDS
 from swarm.grid.feeder_table import FeederTable
 from swarm.grid.forecast import ForecastSpec, PriceForecast, Spike
 from swarm.grid.operator import OperatorSpec
+from swarm.grid.policy import Learned as OperatorLearned
 from swarm.market.auction import MarketSpec
 from swarm.market.outside import Connection
 from swarm.messages import NO_CODES
@@ -95,7 +96,7 @@ def plan(
         policy: name for `load_policy`.
         keys: folder of keys; None: they are derived from the seed.
         learned: by kind, what agents act with that follow `trained`; other kinds then follow the
-            heuristic.
+            heuristic. "operator": what a trained grid operator acts with.
 
     Raises:
         UsageError: where an agent is invalid, a site does not exist, the policy is unknown or a
@@ -132,6 +133,8 @@ def plan(
         start_hour=clock.start_hour,
         physics=physics,
         policy="heuristic" if scenario.grid is None else scenario.grid.operator,
+        learned=of_operator(learned.get("operator")),
+        outside_emissions_kg_per_mwh=_emissions_kg_per_mwh(scenario),
         host_agents=(),
     )
     market = MarketSpec(
@@ -153,6 +156,21 @@ def plan(
         ),
     )
     return Plan(shards, market, operator, agents, signing, public_keys)
+
+
+def of_operator(
+    learned: Learned | None, preference: tuple[float, ...] | None = None
+) -> OperatorLearned | None:
+    """What a learned operator acts with; the preference is the scenario's unless given."""
+    if learned is None:
+        return None
+    explores = learned.exploration
+    epsilon = None if explores is None else explores.operator
+    return OperatorLearned(learned.weights["operator"], epsilon, preference)
+
+
+def _emissions_kg_per_mwh(scenario: Scenario) -> float:
+    return 0.0 if scenario.outside is None else scenario.outside.emissions_kg_per_mwh
 
 
 def _followed(policy: str, roster: Roster, learned: Mapping[str, Learned]) -> str:

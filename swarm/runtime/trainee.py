@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from swarm.agents.policy import Exploration, Learned
 from swarm.errors import UsageError, nearest
 from swarm.learning.files import PolicySet
+from swarm.learning.operator import episode_preference
 from swarm.learning.team import Member, Settings, Team, TeamSpec
 from swarm.loop import CLOSING_STEPS
 from swarm.rng import uniforms
@@ -79,6 +80,7 @@ class TeamTrainee:
                 lesson.scenario,
                 _drawn(lesson.train, seed, index, world),
                 training_seed(seed, index, world),
+                episode_preference(seed, index * lesson.worlds + world),
             )
             for world in range(lesson.worlds)
         ]
@@ -170,8 +172,11 @@ def make_trainee(
         hours = {"tick_minutes": YEAR_TICK_MINUTES, "ticks": 24 * WEEK, "events": ()}
         scenario = scenario.model_copy(update=hours)
     there = rosters(scenario)
-    learning = kinds_of([roster.kind for roster in there], kinds)
+    present = [roster.kind for roster in there]
+    learning = kinds_of(present if scenario.grid is None else [*present, "operator"], kinds)
     members = members_of(there, learning)
+    if "operator" in learning:
+        members = (*members, Member("operator", 0, 1))
     team = TeamSpec(settings or Settings(), scenario.seed, members, worlds, shared, start or {})
     train, validate = (places_of(scenario, data, split, year) for split in ("train", "validation"))
     settled = {kind: nets for kind, nets in (start or {}).items() if kind not in learning}

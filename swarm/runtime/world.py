@@ -30,19 +30,29 @@ class LearningWorld:
     """One run of a scenario in this process, without results."""
 
     def __init__(
-        self, scenario: Scenario, data: Path | None, learned: Mapping[str, Learned]
+        self,
+        scenario: Scenario,
+        data: Path | None,
+        learned: Mapping[str, Learned],
+        preference: tuple[float, ...] | None = None,
     ) -> None:
         """
         Args:
             scenario: what is run; nothing is signed.
             data: real data, as the scenario says.
-            learned: by kind, what agents act with at first; other kinds follow the heuristic.
+            learned: by kind, what agents act with at first; other kinds follow the heuristic, and
+                the operator what the scenario says.
+            preference: of an operator that learns; None: the scenario's.
 
         Raises:
             UsageError: the scenario cannot be run.
         """
         unsigned = scenario.trust.model_copy(update={"signatures": "none"})
         scenario = scenario.model_copy(update={"trust": unsigned, "baseline": None})
+        if "operator" in learned and scenario.grid is not None:
+            grid = scenario.grid.model_copy(update={"operator": "trained"})
+            scenario = scenario.model_copy(update={"grid": grid})
+        self._preference = preference
         ready = plan(build_world(scenario, data), "trained", learned=learned)
         hosts = even(ready, 1)
         market, operator = pack(ready, hosts)
@@ -58,7 +68,7 @@ class LearningWorld:
         Returns:
             What they lived through, by kind and network, and the clearing prices.
         """
-        self._engine.take(learned)
+        self._engine.take(learned, self._preference)
         for _ in islice(self._steps, ticks):
             pass
         prices, self._prices = self._prices, []

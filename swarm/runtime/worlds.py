@@ -36,13 +36,16 @@ class Opening:
     scenario: Scenario
     place: Place
     seed: int
+    preference: tuple[float, ...] | None = None
+    """Of an operator that learns; None: the scenario's."""
 
     def world(self, learned: Mapping[str, Learned]) -> LearningWorld:
         """The world, its agents acting with `learned` at first."""
         change: dict[str, Any] = {"seed": self.seed}
         if self.place.start is not None:
             change["start"] = self.place.start
-        return LearningWorld(self.scenario.model_copy(update=change), self.place.data, learned)
+        scenario = self.scenario.model_copy(update=change)
+        return LearningWorld(scenario, self.place.data, learned, self.preference)
 
 
 class Worlds(Protocol):

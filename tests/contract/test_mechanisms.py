@@ -59,7 +59,7 @@ ALL = EXACT | {
     "negotiated, slow": by_rounds(PATIENT, slowest_ms=10_000),
 }
 every = pytest.mark.parametrize("mechanism", ALL.values(), ids=ALL)
-FEWER = settings(max_examples=100)
+FEWER = settings(max_examples=settings.default.max_examples // 4)
 """Each mechanism has properties of its own tested elsewhere, on more books."""
 exact = pytest.mark.parametrize("mechanism", EXACT.values(), ids=EXACT)
 

@@ -29,7 +29,7 @@ from swarm.learning.files import (
     save_policies,
     save_state,
 )
-from swarm.learning.networks import Spec
+from swarm.learning.networks import OPERATOR, Spec
 from tests.learning.same import assert_identical
 
 
@@ -60,6 +60,9 @@ def test_policies_come_back_as_they_were(saved: Path) -> None:
         assert loaded.policies[kind].keys() == by_network.keys()
         for network, weights in by_network.items():
             assert_identical(loaded.policies[kind][network], weights)
+    # In order of names, whatever order the reader gives.
+    assert list(loaded.policies) == sorted(expected)
+    assert list(loaded.policies["operator"]["operator"]) == sorted(networks.shapes(OPERATOR))
     assert loaded.card == {"storage": {"seeds": [1, 2]}}
     assert loaded.sha256 == hashlib.sha256((saved / TENSORS).read_bytes()).hexdigest()
     assert {path.name for path in saved.iterdir()} == {TENSORS, CARD}

@@ -29,8 +29,8 @@ ORDER_PRICES = [-500_000, 0, 10_000, 20_000, 20_001, 3_000_000]
 QUANTITIES = [0, 1, 2, 3, 7, 1_000_003, 30_000_000]
 PENALTY_MILLI, FACTOR = 20_000, 2.5
 MINUTES = 5
-FEW = settings(max_examples=settings.default.max_examples // 5)
-"""A fifth of the profile's examples: each is a market, or many draws at once."""
+FEW = settings(max_examples=settings.default.max_examples // 2)
+"""Half of the profile's examples: each is a market, or many draws at once."""
 
 
 class Offer(NamedTuple):

@@ -17,7 +17,7 @@ from swarm.messages import Orders, decode, encode
 from .oracle import Order
 from .strategies import book_of, books, prices
 
-FEWER = settings(max_examples=300)
+FEWER = settings(max_examples=settings.default.max_examples // 2)
 KINDS = ("firm_supply_w", "indifferent_supply_w", "firm_demand_w", "indifferent_demand_w")
 
 

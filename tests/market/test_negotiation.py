@@ -28,7 +28,7 @@ from .strategies import CAP, FLOOR, VERTICAL_STEP, book_of, books, prices
 
 SELLER_AND_BUYER = [Order(SELL, 40_000, 10, 0), Order(BUY, 90_000, 6, 1)]
 starts = st.one_of(prices, st.integers(FLOOR - 10, CAP + 10))
-FEWER = settings(max_examples=300)
+FEWER = settings(max_examples=settings.default.max_examples // 2)
 homes = st.lists(st.integers(0, 2), min_size=1, max_size=4)
 
 

@@ -19,7 +19,10 @@ from tests.oracles.grid_runs import (
     check_stored_energy,
 )
 
-Shipped = Callable[[str], Run]
+Shipped = Callable[..., Run]
+NOON = ("start=2025-05-18T12:00:00+02:00", "ticks=36")
+"""Hours of `solar_surplus` in which there is one; the day takes half a minute."""
+DAY = pytest.param((), marks=pytest.mark.slow, id="day")
 STRIKES = 18
 """Tick of `emergency` in which the reactor trips."""
 LOST = slice(30, 54)
@@ -32,15 +35,25 @@ def baseline(run: Run) -> Run:
     return run.baseline
 
 
-@pytest.mark.parametrize("name", ["emergency", "islanding", "solar_surplus"])
-def test_books_close_with_and_without_the_swarm(shipped: Shipped, name: str) -> None:
-    for run in (shipped(name), baseline(shipped(name))):
+@pytest.mark.parametrize(
+    ("name", "sets"),
+    [
+        ("emergency", ()),
+        ("islanding", ()),
+        ("solar_surplus", NOON),
+        pytest.param("solar_surplus", (), marks=pytest.mark.slow),
+    ],
+)
+def test_books_close_with_and_without_the_swarm(
+    shipped: Shipped, name: str, sets: tuple[str, ...]
+) -> None:
+    for run in (shipped(name, *sets), baseline(shipped(name, *sets))):
         t = GridTables(run)
         check_books(t)
         check_devices(t)
         if name != "solar_surplus":
             check_reserve(t)
-    responses = check_stored_energy(GridTables(shipped(name)))
+    responses = check_stored_energy(GridTables(shipped(name, *sets)))
     assert responses > 0 or name == "solar_surplus"
 
 
@@ -73,8 +86,9 @@ def test_emergency_goes_by_the_protocol(shipped: Shipped) -> None:
     assert rows[3]["second"] - rows[2]["second"] == pytest.approx(0.04)
 
 
-def test_the_swarm_takes_up_the_surplus(shipped: Shipped) -> None:
-    run = shipped("solar_surplus")
+@pytest.mark.parametrize("sets", [pytest.param(NOON, id="noon"), DAY])
+def test_the_swarm_takes_up_the_surplus(shipped: Shipped, sets: tuple[str, ...]) -> None:
+    run = shipped("solar_surplus", *sets)
     m, without = run.metrics, baseline(run).metrics
     # Fewer voltages outside +-5 % at buses that see the same weather, and less thrown away.
     assert m["bus_intervals_in_band_share"] > without["bus_intervals_in_band_share"]
@@ -108,13 +122,18 @@ def test_nothing_flows_while_the_connection_is_lost(shipped: Shipped) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "limit_mw"),
-    [("islanding", (8, 8)), ("solar_surplus", (4, 6)), ("price_spike", (8, 8))],
+    ("name", "sets", "limit_mw"),
+    [
+        ("islanding", (), (8, 8)),
+        ("solar_surplus", NOON, (4, 6)),
+        pytest.param("solar_surplus", (), (4, 6), marks=pytest.mark.slow),
+        ("price_spike", (), (8, 8)),
+    ],
 )
 def test_limits_of_the_connection_hold(
-    shipped: Shipped, name: str, limit_mw: tuple[float, float]
+    shipped: Shipped, name: str, sets: tuple[str, ...], limit_mw: tuple[float, float]
 ) -> None:
-    t = GridTables(shipped(name))
+    t = GridTables(shipped(name, *sets))
     assert t.grid["import_w"].max() <= 1e6 * limit_mw[0]
     assert t.grid["export_w"].max() <= 1e6 * limit_mw[1]
     assert (t.grid["import_w"] * t.grid["export_w"] == 0).all()

@@ -6,13 +6,14 @@ Nothing of the simulator is used but its Parquet tables: parameters come from th
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-import swarm
+from swarm.results.run import Run
 
 HOURS = 5 / 60
 
@@ -37,10 +38,10 @@ class Tables:
 
 
 @pytest.fixture(scope="module", params=["price_spike", "renewable_heavy"])
-def tables(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tables:
-    run = swarm.run(request.param, engine="inline", out=tmp_path_factory.mktemp("runs"))
-    assert run.run_dir is not None
-    return Tables(run.run_dir)
+def tables(request: pytest.FixtureRequest, shipped: Callable[..., Run]) -> Tables:
+    folder = shipped(request.param).run_dir
+    assert folder is not None
+    return Tables(folder)
 
 
 def efficiencies(asset: dict[str, float]) -> tuple[float, float]:

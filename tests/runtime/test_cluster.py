@@ -76,7 +76,7 @@ def test_shown_command_works(command: str, head: tuple[Path, dict[str, str]]) ->
     home, environment = head
     work = home / "work"
     work.mkdir(exist_ok=True)
-    done = run(f"{command} --ticks 24", work, **environment)
+    done = run(f"{command} --ticks 6", work, **environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "digest" in done.stdout
 
@@ -98,7 +98,7 @@ def test_hosts_spread_over_the_nodes(head: tuple[Path, dict[str, str]]) -> None:
         if run(f'{sys.executable} -c "{nodes}"', home, **environment).stdout.strip() == "2":
             break
     done = run(
-        "swarm run --scenario price_spike --address auto --agents-per-actor 10 --ticks 6 --json",
+        "swarm run --scenario price_spike --address auto --agents-per-actor 25 --ticks 2 --json",
         home,
         **environment,
     )

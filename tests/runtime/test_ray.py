@@ -79,7 +79,7 @@ def test_actors_end_with_the_run(ray_cluster: str) -> None:
     import ray
 
     before = _live_workers()
-    swarm.run("price_spike", engine="ray", agents_per_actor=2, **SHORT)
+    swarm.run("price_spike", engine="ray", agents_per_actor=6, **SHORT)
     deadline = time.monotonic() + 20
     while _live_workers() > before and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -90,13 +90,6 @@ def test_actors_end_with_the_run(ray_cluster: str) -> None:
 def _live_workers() -> int:
     listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
     return sum("ray::_" in line and "Actor" in line for line in listed.splitlines())
-
-
-def test_ray_needs_no_words(ray_cluster: str, capfd: pytest.CaptureFixture[str]) -> None:
-    swarm.run("price_spike", engine="ray", agents_per_actor=1, **SHORT)
-    said = capfd.readouterr()
-    assert said.out == ""
-    assert "raylet" not in said.err
 
 
 def test_an_address_belongs_to_the_ray_engine() -> None:
@@ -146,7 +139,8 @@ def test_local_ray_wants_its_token(ray_cluster: str) -> None:
         capture_output=True,
         text=True,
         timeout=120,
-        env={**os.environ, "RAY_AUTH_TOKEN": "0" * 64},
+        # Ray tries a refused token again once a second: 20 times, where nothing is said.
+        env={**os.environ, "RAY_AUTH_TOKEN": "0" * 64, "RAY_NUM_REDIS_GET_RETRIES": "2"},
     )
     assert done.returncode == 2, done.stderr
     assert "token" in done.stderr.lower()

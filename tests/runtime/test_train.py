@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from swarm.errors import RunError, UsageError
 from swarm.learning import dqn
-from swarm.learning.files import PolicySet, load_policies, load_state, save_policies
-from swarm.results.training import Events, claimed, events_in, read_rows, rows_bytes
+from swarm.learning.files import PolicySet, load_policies
+from swarm.results.training import claimed, read_rows, rows_bytes
 from swarm.runtime.train import Outcome, train
 from swarm.runtime.train_options import Options
 from tests.commands import ROOT
@@ -388,36 +388,3 @@ def test_equal_options_give_equal_names_but_for_the_time(tmp_path: Path) -> None
     one = options(tmp_path, episodes=1)
     assert code(one) == code(replace(one, episodes=2))
     assert code(one) != code(replace(one, settings={"worlds": 3}))
-
-
-def test_without_tensorboard_there_are_no_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto.event_pb2", None)
-    assert events_in(tmp_path / "tensorboard", 0) is None
-    assert not (tmp_path / "tensorboard").exists()
-
-
-def test_tensorboard_reads_the_figures_once(tmp_path: Path) -> None:
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    for done, last in ((0, 4), (2, 5)):
-        events = Events(tmp_path, done)
-        for episode in range(done + 1, last + 1):
-            events.add(episode, {"loss/ev": float(10 * done + episode)})
-        events.close()
-    read = accumulator.EventAccumulator(str(tmp_path))
-    read.Reload()
-    points = [(each.step, each.value) for each in read.Scalars("loss/ev")]
-    # What came after episode 2 was done again.
-    assert points == [(1, 1.0), (2, 2.0), (3, 23.0), (4, 24.0), (5, 25.0)]
-
-
-def test_a_state_holds_what_the_policies_do_not(whole: Outcome) -> None:
-    state, meta = load_state(whole.folder / "last" / "state.safetensors")
-    assert {"momentum", "done"} < set(state)
-    assert (meta["episode"], meta["stale"]) == (10, 0)
-
-
-def test_policies_of_a_training_can_be_saved_elsewhere(whole: Outcome, tmp_path: Path) -> None:
-    loaded = load_policies(whole.folder)
-    assert save_policies(tmp_path, loaded.policies, loaded.card) == whole.sha256
