@@ -47,6 +47,9 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     """Of consumers and homes."""
     operator: modqn.Settings = modqn.Settings(discount=0.9)
     """Of the grid operator. An action set too low costs only intervals later."""
+    consumer_every: int = Field(4, ge=1)
+    """Ticks between two updates of them: attention over a neighbourhood is dear, and what a tick
+    adds to the replay is little."""
     neighbourhood: int = Field(5, ge=2)
     """Consumers next to each other that share a critic."""
 
@@ -169,7 +172,8 @@ class Team:
         losses = []
         for at in range(len(parts[0])):
             _OBSERVE[network](learner, _step(parts, at, last and at == len(parts[0]) - 1))
-            if learner.ready:
+            every = self.settings.consumer_every if network == "consumer" else 1
+            if learner.ready and (self.ticks + at) % every == 0:
                 told = learner.update(self.ticks + at)
                 losses.append(float(told[_LOSS[network]].mean()))
         return losses

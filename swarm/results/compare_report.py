@@ -95,8 +95,13 @@ def facts(summary: Mapping[str, Any]) -> list[str]:
     lost, currency = summary["lost_load_value_per_mwh"], summary["currency"]
     held_out, metrics = summary["days_are"] == "held-out", summary["metrics"]
     lines = [_when(summary), *_learned_from(summary)]
-    if summary["operator"] is not None:
-        lines.append(f"The grid operator follows {summary['operator']} in all runs.")
+    operator = summary["operator"]
+    if operator is not None:
+        weighs = [f"{name} {weight:g}" for name, weight in (operator["weights"] or {}).items()]
+        lines.append(
+            f"The grid operator's policy is {operator['policy']} in all runs"
+            + (f"; it weighs {', '.join(weighs)}." if weighs else ".")
+        )
     lines += [
         f"Interquartile mean [{100 * summary['confidence']:.0f} % bootstrap interval, "
         f"{summary['resamples']:,} resamples of {'days' if held_out else 'seeds'}].",

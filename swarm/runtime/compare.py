@@ -24,6 +24,7 @@ from swarm.runtime.minds import SHIPPED, Minds, minds_of
 from swarm.runtime.session import EngineName, Options
 from swarm.runtime.setup import plan
 from swarm.scenario.fleets import rosters
+from swarm.scenario.grid import Grid
 from swarm.scenario.load import load_scenario
 from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
@@ -96,7 +97,7 @@ class Comparison:
             "version": version(),
             "ticks": scenario.ticks,
             "currency": scenario.currency,
-            "operator": None if scenario.grid is None else scenario.grid.operator,
+            "operator": None if scenario.grid is None else _operator(scenario.grid),
             "policies": list(planned.policies),
             "seeds": list(planned.seeds),
             "days": list(planned.days),
@@ -187,11 +188,6 @@ def plan_comparison(
         raise UsageError(
             f"--against {against!r}: not one of --policies{nearest(against, policies)}"
         )
-    if policies_from is not None and "trained" not in policies:
-        raise UsageError(
-            f"--policies-from {policies_from}: is for the policy trained, which is not one of "
-            f"--policies {','.join(policies)}"
-        )
     if jobs is not None and jobs < 1:
         raise UsageError(f"--jobs {jobs}: expected a number above 0")
     if engine == "ray" and jobs not in (None, 1):
@@ -203,7 +199,6 @@ def plan_comparison(
             f"--lost-load-value {lost_load_value_per_mwh:g}: expected a number of 0 or more"
         )
     learned = [policy for policy in policies if _learns(policy)]
-    notes = notes_on_seeds(seeds, learned)
     loaded = [
         load_scenario(
             str(scenario), sets=sets, seed=seed, ticks=ticks, agents=agents, replicate=replicate
@@ -211,6 +206,16 @@ def plan_comparison(
         for seed in seeds
     ]
     first = loaded[0].scenario
+    operated = first.grid is not None and first.grid.operator == "trained"
+    if operated:
+        learned.append("the grid operator")
+    from_folder = tuple(each for each in policies if operated or each == "trained")
+    if policies_from is not None and not from_folder:
+        raise UsageError(
+            f"--policies-from {policies_from}: is for the policy trained, which is not one of "
+            f"--policies {','.join(policies)}"
+        )
+    notes = notes_on_seeds(seeds, learned)
     place = None if data is None else Path(data)
     starts, days_are = starts_of(first, days, place, len(seeds))
     cells = [(each.scenario, start) for start in starts for each in loaded]
@@ -222,11 +227,11 @@ def plan_comparison(
     # One run of each day: seeds change parameters and no series that could be missing.
     for each in runs if days_are == "held-out" else runs[:: len(seeds)]:
         world = build_world(each, place)
-        plan(world, policies[0])
+        there = rosters(world.scenario)
+        of_day = [minds_of(policy, policies_from, world.scenario, there) for policy in from_folder]
+        plan(world, policies[0], learned=of_day[0].learned if operated else {})
         notes += [note for note in world.notes if note not in notes]
-        if "trained" in policies:
-            there = rosters(world.scenario)
-            minds.append(minds_of("trained", policies_from, world.scenario, there))
+        minds += of_day
     lost = first.market.price_cap if lost_load_value_per_mwh is None else lost_load_value_per_mwh
     trained = minds[0].source if minds else None
     tasks = tuple(
@@ -237,12 +242,12 @@ def plan_comparison(
                 engine=engine,
                 address=address,
                 policy=policy,
-                policies_from=policies_from if policy == "trained" else None,
+                policies_from=policies_from if policy in from_folder else None,
                 data=place,
                 out=None,
             ),
             lost,
-            trained["sha256"] if trained and policy == "trained" else None,
+            trained["sha256"] if trained and policy in from_folder else None,
         )
         for policy in policies
         for each in runs
@@ -261,6 +266,12 @@ def plan_comparison(
         jobs=1 if engine == "ray" else min(jobs or os.cpu_count() or 1, len(tasks)),
         notes=(*notes, *_told(minds)),
     )
+
+
+def _operator(grid: Grid) -> dict[str, Any]:
+    """The policy of the grid operator, and what a trained one weighs."""
+    weights = grid.operator_weights.model_dump() if grid.operator == "trained" else None
+    return {"policy": grid.operator, "weights": weights}
 
 
 def _learns(policy: str) -> bool:

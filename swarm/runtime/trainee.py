@@ -74,7 +74,9 @@ class TeamTrainee:
     def episode(self, index: int) -> dict[str, float]:
         """Live through the scenario in every world and learn from it."""
         lesson, team = self.lesson, self.team
-        seed, ticks = lesson.team.seed, lesson.scenario.ticks + CLOSING_STEPS
+        # The last closing step settles a tick that nothing follows, and so teaches nothing: alone,
+        # it could not tell the learners that the worlds end.
+        seed, ticks = lesson.team.seed, lesson.scenario.ticks + CLOSING_STEPS - 1
         openings = [
             Opening(
                 lesson.scenario,

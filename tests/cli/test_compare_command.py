@@ -21,7 +21,7 @@ from swarm.runtime import compare as planner
 from swarm.runtime import compare_runs as runner
 from swarm.runtime import minds
 from swarm.scenario.days import held_out_days, split_of
-from tests.learning.sets import level, one_each, saved
+from tests.learning.sets import drawn, level, one_each, saved
 
 SHORT = ["--scenario", "price_spike", "--ticks", "4", "--agents", "8"]
 
@@ -195,6 +195,28 @@ def test_runs_of_several_days_stay_in_held_out_weeks() -> None:
     noon = ["ticks=288", "start=2024-07-30T12:00:00+10:00", "events=[]"]
     planned = planner.plan_comparison("price_spike", seeds=range(4), agents=8, sets=noon)
     assert planned.days == tuple(day.isoformat() for day in held_out_days(2024, 4, length=2))
+
+
+def test_a_trained_operator_leads_the_runs_of_every_policy(tmp_path: Path) -> None:
+    out, operated = tmp_path / "out", "grid.operator=trained"
+    saved(tmp_path / "set", drawn({"operator": 1}))
+    more = ["--policies", "heuristic,random", "--policies-from", str(tmp_path / "set")]
+    more += ["--set", operated, "--seeds", "0,1", "--jobs", "1", "--out", str(out)]
+    assert compare(*SHORT, *more) == 0
+    assert "operator's policy is trained in all runs; it weighs" in (out / "summary.md").read_text()
+    row = pq.read_table(out / "runs.parquet").to_pylist()[3]
+    run = package.run(
+        "price_spike",
+        ticks=4,
+        agents=8,
+        seed=1,
+        sets=[f"start={held_out_days(2024, 2)[1]}T00:00:00+10:00", operated],
+        policy="random",
+        policies_from=tmp_path / "set",
+        engine="inline",
+        out=None,
+    )
+    assert (row["policy"], row["digest"]) == ("random", run.digest)
 
 
 def test_default_policies_are_those_there_are(

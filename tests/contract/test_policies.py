@@ -27,6 +27,7 @@ from swarm.scenario.schema import Scenario
 from swarm.trust.records import Violations
 from swarm.trust.rules import MODES, RULES, SumRule, Use
 from tests.agents.helpers import CAP, FLOOR, roster, signal
+from tests.learning.sets import one_each, saved
 
 TICKS, MINUTES, START = 90, 20, 20.25
 N = 24
@@ -285,25 +286,58 @@ FLEETS_OF_A_RUN: dict[str, dict[str, Any]] = {
 }
 
 
-def test_a_run_keeps_the_policies_of_its_scenario(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+HELD_MINUTES, HELD_EACH = 20, 3
+
+
+def held_town() -> Scenario:
     """One local day of every kind, 3 agents each; kinds follow each other by name."""
-    monkeypatch.setenv("SWARM_CACHE_DIR", str(tmp_path / "cache"))
-    minutes, each = 20, 3
-    scenario = Scenario.model_validate(
+    return Scenario.model_validate(
         {
             "name": "held",
-            "ticks": 1440 // minutes,
-            "tick_minutes": minutes,
+            "ticks": 1440 // HELD_MINUTES,
+            "tick_minutes": HELD_MINUTES,
             "world": {"forecast": "perfect"},
             "outside": {"import_limit_mw": 300, "export_limit_mw": 300},
             "fleets": [
-                {"name": kind, "kind": kind, "count": each, "policies": policies}
+                {"name": kind, "kind": kind, "count": HELD_EACH, "policies": policies}
                 for kind, policies in FLEETS_OF_A_RUN.items()
             ],
         }
     )
+
+
+def test_trained_agents_keep_the_policies_of_their_scenario(tmp_path: Path) -> None:
+    """As the audit finds that checks every contract against them; nobody trained these agents."""
+    saved(tmp_path / "set", one_each())
+    done = session.run(
+        held_town(), engine="inline", policies_from=tmp_path / "set", learn=True, out=tmp_path
+    )
+    agents = done.agents.to_pandas()
+    kind = agents["agent"].to_numpy() // HELD_EACH
+    storage, ev = (
+        agents[kind == list(sorted(FLEETS_OF_A_RUN)).index(k)] for k in ("storage", "ev")
+    )
+    assert -8_000_000 <= storage["battery_w"].min() < 0 < storage["battery_w"].max() <= 9_000_000
+    assert storage["stored_mwh"].min() >= 0.3 * 100 - 1e-9
+    assert -6_000 <= ev["battery_w"].min() < 0
+    assert done.run_dir is not None
+    report = verify_run(done.run_dir)
+    assert report.fault is None
+    assert (
+        sum(
+            count.sum() if hasattr(count, "sum") else count
+            for count in report.tally.violations.values()
+        )
+        > 0
+    ), "nothing was held back"
+
+
+def test_a_run_keeps_the_policies_of_its_scenario(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """See `held_town`."""
+    monkeypatch.setenv("SWARM_CACHE_DIR", str(tmp_path / "cache"))
+    minutes, each, scenario = HELD_MINUTES, HELD_EACH, held_town()
     done = session.run(scenario, engine="inline", policy="random", out=tmp_path)
     agents = done.agents.to_pandas()
     kinds = np.array(sorted(FLEETS_OF_A_RUN))

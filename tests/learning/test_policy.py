@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -52,22 +53,24 @@ def test_sun_and_wind_offer_between_minus_100_and_0(kind: str, wanted: int, pric
     assert orders.price.tolist() == [price * 1000]
 
 
-@pytest.mark.parametrize("kind", ["storage", "home"])
 @pytest.mark.parametrize(
-    ("power", "side", "share"), [(-20.0, BUY, 1.0), (-0.5, BUY, np.tanh(0.5)), (20.0, SELL, 1.0)]
+    ("output", "side", "power"),
+    [(-20.0, BUY, 1.0), (-0.5, BUY, np.tanh(0.5)), (0.0, 0, 0.0), (20.0, SELL, 1.0)],
 )
-def test_a_battery_charges_below_zero_and_discharges_above(
-    kind: str, power: float, side: int, share: float
+def test_a_storage_charges_below_zero_and_discharges_above(
+    output: float, side: int, power: float
 ) -> None:
-    policy = {"storage": always("storage", power), "consumer": always("consumer", -20.0)}
-    orders = first_orders(kind, policy)
-    # The load of a home is no choice of its own.
-    chosen = orders.quantity < 2_000_000 if kind == "home" and share < 1 else orders.quantity > 0
-    if kind == "home" and share == 1:
-        chosen = np.arange(len(orders.side)) > 0
-    full = {"storage": 4e6, "home": 2e6}[kind]
-    assert orders.side[chosen].tolist() == [side]
-    np.testing.assert_allclose(orders.quantity[chosen], share * full, rtol=0.1)
+    orders = first_orders("storage", {"storage": always("storage", output)})
+    assert orders.side.tolist() == [side] * int(power > 0)
+    np.testing.assert_allclose(orders.quantity.sum(), power * 4e6, rtol=1e-6)
+
+
+def test_a_home_puts_off_a_share_of_its_charging() -> None:
+    """Beside its load of 2 MW it would charge at 2 MW."""
+    policy = {"storage": always("storage", -20.0), "consumer": always("consumer", 0.0)}
+    orders = first_orders("home", policy)
+    assert orders.side.tolist() == [BUY, BUY]
+    assert orders.quantity.tolist() == [2_000_000, 1_000_000]
 
 
 @pytest.mark.parametrize(("output", "share"), [(-20.0, 0.0), (0.0, 0.5), (20.0, 1.0)])
@@ -89,28 +92,25 @@ def test_every_agent_acts_on_the_weights_of_its_own_row(kind: str) -> None:
     """As it would if its row were the policy of all; also after new weights in the run."""
     n = 4
     spec = several(kind, n)
-    for seed, later in ((1, False), (2, True)):
-        own = drawn({kind: n}, seed)[kind]
-        of_all = [
-            {
-                network: {name: array[row : row + 1] for name, array in weights.items()}
-                for network, weights in own.items()
-            }
-            for row in range(n)
-        ]
-        start = Learned(drawn({kind: 1})[kind]) if later else Learned(own)
-        parts = [cut(spec, 0, 1), cut(spec, 1, n)] if later else [spec]
-        rows = []
-        for part in parts:
-            learned = start if later else replace(start)
-            shard = Shard(replace(part, learned=learned))
-            shard.take(Learned(own))
-            rows += actions(shard).tolist()
-        alone = [
-            actions(Shard(replace(spec, learned=Learned(one))))[at] for at, one in enumerate(of_all)
-        ]
-        np.testing.assert_array_equal(rows, alone)
-        assert len({tuple(row) for row in rows}) > 1, "all act alike"
+    own, shared = drawn({kind: n})[kind], drawn({kind: 1}, seed=2)[kind]
+    at_once, later = [], []
+    for part in (cut(spec, 0, 1), cut(spec, 1, n)):
+        shard = Shard(replace(part, learned=Learned(shared)))
+        shard.take(Learned(own))
+        later += actions(shard).tolist()
+    whole = replace(spec, learned=Learned(own))
+    for part in (cut(whole, 0, 3), cut(whole, 3, n)):
+        at_once += actions(Shard(part)).tolist()
+    alone = []
+    for row in range(n):
+        one = {
+            network: {name: array[row : row + 1] for name, array in weights.items()}
+            for network, weights in own.items()
+        }
+        alone.append(actions(Shard(replace(spec, learned=Learned(one))))[row].tolist())
+    assert at_once == alone
+    assert later == alone
+    assert len({tuple(row) for row in alone}) > 1, "all act alike"
 
 
 def actions(shard: Shard) -> np.ndarray:
@@ -168,7 +168,7 @@ def test_experience_is_handed_out_without_gaps() -> None:
         *([tick] for tick in range(10)),
     ]
     parts = [part for part in found if part is not None]
-    for one, after in zip(parts, parts[1:], strict=False):
+    for one, after in itertools.pairwise(parts):
         np.testing.assert_array_equal(one.next_observation[-1], after.observation[0])
     # Money of tick t came with the step of t + 2: 1 is 8 MW for an hour at 50.
     rewards = [part.reward[0, 0] for part in parts]

@@ -40,9 +40,13 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     for word in ("one", "two"):
         with replaced(tmp_path, "last") as folder:
             (folder / "word").write_text(word)
-    with pytest.raises(ZeroDivisionError), replaced(tmp_path, "last") as folder:
+
+    def fail(folder: Path) -> None:
         (folder / "word").write_text("three")
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), replaced(tmp_path, "last") as folder:
+        fail(folder)
     assert (tmp_path / "last" / "word").read_text() == "two"
     assert (tmp_path / "previous" / "word").read_text() == "one"
     recover(tmp_path, "last")

@@ -71,9 +71,7 @@ def test_inline_packing_changes_no_byte(reference: Run, per_actor: int) -> None:
     assert evening(None, engine="inline", agents_per_actor=per_actor).digest == reference.digest
 
 
-@pytest.mark.parametrize(
-    "per_actor", [pytest.param(1, marks=pytest.mark.slow), 12, "auto"]
-)
+@pytest.mark.parametrize("per_actor", [pytest.param(1, marks=pytest.mark.slow), 12, "auto"])
 def test_ray_changes_no_byte(
     ray_cluster: str, reference: Run, per_actor: int | str, tmp_path: Path
 ) -> None:
