@@ -314,22 +314,14 @@ def test_trained_agents_keep_the_policies_of_their_scenario(tmp_path: Path) -> N
     )
     agents = done.agents.to_pandas()
     kind = agents["agent"].to_numpy() // HELD_EACH
-    storage, ev = (
-        agents[kind == list(sorted(FLEETS_OF_A_RUN)).index(k)] for k in ("storage", "ev")
-    )
+    storage, ev = (agents[kind == sorted(FLEETS_OF_A_RUN).index(k)] for k in ("storage", "ev"))
     assert -8_000_000 <= storage["battery_w"].min() < 0 < storage["battery_w"].max() <= 9_000_000
     assert storage["stored_mwh"].min() >= 0.3 * 100 - 1e-9
     assert -6_000 <= ev["battery_w"].min() < 0
     assert done.run_dir is not None
     report = verify_run(done.run_dir)
     assert report.fault is None
-    assert (
-        sum(
-            count.sum() if hasattr(count, "sum") else count
-            for count in report.tally.violations.values()
-        )
-        > 0
-    ), "nothing was held back"
+    assert any(report.tally.violations.values()), "nothing was held back"
 
 
 def test_a_run_keeps_the_policies_of_its_scenario(
