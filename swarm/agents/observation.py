@@ -11,12 +11,15 @@ from swarm.scenario.roster import MAX_COST_STEPS
 
 HOURS_AHEAD = {
     "generator": (0, 1, 2, 3, 4, 6, 8, 10, 12, 16, 20, 23),
-    "storage": (0, 1, 2, 3, 4, 6, 8, 11, 15, 20),
+    "storage": (0, 1, 2),
     "consumer": (0, 1, 2, 4, 8, 16),
 }
 """Hours of the price forecast that each vector shows; 0 is the coming hour."""
-HOURS_BACK = {"generator": (0, 1, 11, 23), "storage": (0, 23), "consumer": (0, 23)}
+HOURS_BACK = {"generator": (0, 1, 11, 23), "storage": (0,), "consumer": (0, 23)}
 """Hours of the price history; 0 is the last hour."""
+WINDOWS_AHEAD = {"generator": (), "storage": ((3, 5), (6, 11), (12, 23)), "consumer": ()}
+"""First and last hours ahead of which a vector shows the highest and the lowest price: no peak is
+missed between two hours that are shown."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,13 @@ _OWN = {
         Block("time_to_full", 1, "hours of charging at full power", "/ 12 h"),
         Block("duration", 1, "energy over power", "/ 12 h"),
         Block("round_trip", 1, "efficiency there and back", "2 x - 1"),
+        Block(
+            "threshold",
+            2,
+            "price of the k-th dearest hour ahead, where k hours empty it; of the k-th cheapest, "
+            "where k hours fill it",
+            _RELATIVE,
+        ),
         Block("wear", 1, "cost of discharging a MWh", "x / (x + spread)"),
         Block("power", 1, "power in the last interval, discharge positive", "/ full power"),
         Block("holding", 1, "loss of energy in a day at rest", "share"),
@@ -107,8 +117,14 @@ _OWN = {
 def _ahead(vector: str) -> tuple[Block, ...]:
     later = ", ".join(f"+{hour}" for hour in HOURS_AHEAD[vector])
     before = ", ".join(f"-{hour + 1}" for hour in HOURS_BACK[vector])
+    windows = WINDOWS_AHEAD[vector]
+    spans = ", ".join(f"+{first} to +{last}" for first, last in windows)
+    of_windows = Block(
+        "windows", 2 * len(windows), f"highest, then lowest price in the hours {spans}", _RELATIVE
+    )
     return (
         Block("forecast", len(HOURS_AHEAD[vector]), f"price in the hours {later}", _RELATIVE),
+        *((of_windows,) if windows else ()),
         Block("history", len(HOURS_BACK[vector]), f"price in the hours {before}", _RELATIVE),
     )
 

@@ -29,7 +29,7 @@ from swarm.agents import storage as storages
 from swarm.agents import variable as plants
 from swarm.agents.kinds import KINDS
 from swarm.agents.memory import Memory
-from swarm.agents.observation import HOURS_AHEAD, HOURS_BACK, SIZES, VECTORS
+from swarm.agents.observation import HOURS_AHEAD, HOURS_BACK, SIZES, VECTORS, WINDOWS_AHEAD
 from swarm.agents.view import View, price_points
 from swarm.market.orders import BUY, SELL
 from swarm.messages import DOWN, UP, Float, Signal
@@ -114,6 +114,7 @@ def _stacked(vector: str, view: View, memory: Memory, known: _Known, own: _Own) 
         [
             _common(view, known),
             known.relative(signal.price_forecast[list(HOURS_AHEAD[vector])]),
+            known.relative(_extremes(signal.price_forecast, WINDOWS_AHEAD[vector])),
             known.relative(signal.price_history[list(HOURS_BACK[vector])]),
         ]
     )
@@ -129,6 +130,28 @@ def _stacked(vector: str, view: View, memory: Memory, known: _Known, own: _Own) 
     seen[:, : len(shared)] = shared
     seen[:, len(shared) :] = np.column_stack([*own.values, *remembered])
     return np.clip(np.nan_to_num(seen), -1.0, 1.0).astype(np.float32)
+
+
+def _extremes(ahead: Float, windows: tuple[tuple[int, int], ...]) -> Float:
+    """Highest price of each window of hours, then lowest of each; NaN where none is known."""
+    spans = [ahead[first : last + 1] for first, last in windows]
+    found = [
+        end(span[np.isfinite(span)]) if np.isfinite(span).any() else np.nan
+        for end in (np.max, np.min)
+        for span in spans
+    ]
+    return np.array(found, dtype=np.float64)
+
+
+def _threshold(ahead: Float, hours: Float, dear: bool) -> Float:
+    """Price of the k-th dearest (or cheapest) hour that is known ahead, k the hours rounded up."""
+    known = np.sort(ahead[np.isfinite(ahead)])
+    if not len(known):
+        return np.full(len(hours), np.nan)
+    ordered = known[::-1] if dear else known
+    k = np.clip(np.ceil(np.nan_to_num(hours)), 1, len(ordered)).astype(np.int64)
+    found: Float = ordered[k - 1]
+    return found
 
 
 def _common(view: View, known: _Known) -> Float:
@@ -218,18 +241,23 @@ def _plant(p: plants.Parameters, s: plants.State, view: View, known: _Known) -> 
 def _cells(
     p: battery.Battery,
     s: battery.State,
+    view: View,
     known: _Known,
     way: tuple[Float, ...],
     slots: dict[int, int],
 ) -> _Own:
     """A battery's part; `way`: the four numbers of a vehicle's way."""
-    full = p.power_mw
+    full, ahead = p.power_mw, view.signal.price_forecast
+    to_empty = _share((s.stored_mwh - p.floor_mwh) * p.discharge_efficiency, full)
+    to_full = _share((p.ceiling_mwh - s.stored_mwh) / p.charge_efficiency, full)
     values = (
         2 * _share(s.stored_mwh - p.floor_mwh, p.ceiling_mwh - p.floor_mwh) - 1,
-        _share((s.stored_mwh - p.floor_mwh) * p.discharge_efficiency, full) / 12,
-        _share((p.ceiling_mwh - s.stored_mwh) / p.charge_efficiency, full) / 12,
+        to_empty / 12,
+        to_full / 12,
         _share(p.energy_mwh, full) / 12,
         2 * p.charge_efficiency * p.discharge_efficiency - 1,
+        known.relative(_threshold(ahead, to_empty, dear=True)),
+        known.relative(_threshold(ahead, to_full, dear=False)),
         p.degradation_cost_per_mwh / (p.degradation_cost_per_mwh + known.spread),
         _share(s.power_w / 1e6, full),
         1 - (1 - p.self_discharge_per_hour) ** 24,
@@ -239,11 +267,11 @@ def _cells(
 
 
 def _storage(p: storages.Parameters, s: battery.State, view: View, known: _Known) -> _Own:
-    return _cells(p.battery, s, known, _no_way(s), {0: BUY, 1: SELL})
+    return _cells(p.battery, s, view, known, _no_way(s), {0: BUY, 1: SELL})
 
 
 def _home_battery(p: homes.Parameters, s: homes.State, view: View, known: _Known) -> _Own:
-    return _cells(p.battery, s, known, _no_way(s), {2: BUY, 3: SELL})
+    return _cells(p.battery, s, view, known, _no_way(s), {2: BUY, 3: SELL})
 
 
 def _no_way(s: battery.State) -> tuple[Float, ...]:
@@ -263,7 +291,7 @@ def _vehicle(p: evs.Parameters, s: evs.State, view: View, known: _Known) -> _Own
         _share(lacking, cells.energy_mwh),
         np.where(lacking > 0, laxity, hours_left) / 24,
     )
-    return _cells(cells, s, known, way, dict(enumerate(evs.SIDES)))
+    return _cells(cells, s, view, known, way, dict(enumerate(evs.SIDES)))
 
 
 def _consumer(p: consumers.Parameters, s: consumers.State, view: View, known: _Known) -> _Own:

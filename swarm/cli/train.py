@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from swarm.runtime.train_options import Options
     from swarm.scenario.schema import Scenario
 
-SETTINGS = ("data", "kinds", "share_policies", "worlds", "year")
+SETTINGS = ("data", "kinds", "learning", "share_policies", "worlds", "year")
 """Options that decide the weights; the others of that sort have places of their own."""
 NOT_OF_THE_WEIGHTS = ("resume", "out", "engine", "jobs", "as_json", "quiet")
 
@@ -79,6 +79,12 @@ NOT_OF_THE_WEIGHTS = ("resume", "out", "engine", "jobs", "as_json", "quiet")
     show_default=True,
     help="One policy for all agents of a kind, or one each.",
 )
+@click.option(
+    "--learning",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Replace a hyperparameter, like storage.learning_rate=0.0005.",
+)
 @click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="Replace a field.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
@@ -114,6 +120,7 @@ def command(
 
     loaded, notes, options = _options(ctx, scenario, resume, out)
     check(options)
+    from swarm.learning.team import Settings, changed
     from swarm.runtime.train import train
     from swarm.runtime.trainee import make_trainee
 
@@ -125,6 +132,7 @@ def command(
         worlds=settings["worlds"],
         kinds=tuple(settings["kinds"]),
         shared=settings["share_policies"],
+        settings=changed(Settings(), settings["learning"]),
         start=None if options.start is None else options.start.policies,
         engine=engine,
         jobs=(jobs or os.cpu_count()) if engine == "inline" else None,
@@ -162,6 +170,7 @@ def _options(
         each for each in asked if ctx.get_parameter_source(each) is ParameterSource.COMMANDLINE
     }
     settings = {each: asked[each] for each in SETTINGS}
+    settings["learning"] = list(asked["learning"])
     settings["data"] = None if asked["data"] is None else str(asked["data"])
     kinds = (asked["kinds"] or "").split(",")
     settings["kinds"] = sorted({kind.strip() for kind in kinds if kind.strip()})

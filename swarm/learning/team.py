@@ -12,11 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 
 from swarm.agents.experience import Experience
 from swarm.agents.policy import Exploration, Learned
-from swarm.errors import UsageError
+from swarm.errors import UsageError, nearest
 from swarm.learning import actor_critic, dqn, maddpg, modqn, networks, ppo
 from swarm.learning.files import NETWORKS, PolicySet
 from swarm.learning.networks import Weights
@@ -52,6 +52,34 @@ class Settings(BaseModel, frozen=True, extra="forbid"):
     adds to the replay is little."""
     neighbourhood: int = Field(5, ge=2)
     """Consumers next to each other that share a critic."""
+
+
+def changed(settings: Settings, changes: Sequence[str]) -> Settings:
+    """Settings with some fields replaced, each as `network.field=value`, like `storage.batch=256`.
+
+    Raises:
+        UsageError: a field that does not exist, or a value that it does not take.
+    """
+    for change in changes:
+        path, equals, text = change.partition("=")
+        network, _, name = path.strip().partition(".")
+        owner = getattr(settings, network, None)
+        known = [
+            f"{part}.{each}"
+            for part in type(settings).model_fields
+            for each in getattr(type(getattr(settings, part)), "model_fields", ())
+        ]
+        if not equals or not isinstance(owner, BaseModel) or name not in type(owner).model_fields:
+            raise UsageError(
+                f"--learning {change!r}: expected network.field=value{nearest(path, known)}"
+            )
+        try:
+            fields = {**owner.model_dump(), name: text.strip()}
+            settings = settings.model_copy(update={network: type(owner).model_validate(fields)})
+        except ValidationError as error:
+            said = error.errors()[0]["msg"]
+            raise UsageError(f"--learning {change}: {said}") from None
+    return settings
 
 
 def at_work(epsilon: float, noise: float) -> Settings:

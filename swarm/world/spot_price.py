@@ -79,7 +79,8 @@ def _process(seed: int, stream: str, timeline: Timeline, hours: float) -> FloatA
 
 def _area(columns: FloatArray) -> FloatArray:
     """Mean over columns, added up one by one, so that no shape changes its bits."""
-    total = columns[:, 0].copy()
+    total: FloatArray = columns[:, 0].copy()
     for column in range(1, columns.shape[1]):
         total += columns[:, column]
-    return total / columns.shape[1]
+    mean: FloatArray = total / columns.shape[1]
+    return mean

@@ -146,8 +146,31 @@ def test_prices_are_seen_against_the_known_ones() -> None:
     assert seen[index_of("storage", "spread")] == pytest.approx(np.arcsinh(0.752) / 7)
     at = index_of("storage", "forecast")
     assert seen[at] == pytest.approx(-0.625 / 1.625)  # hour +0 costs 0
-    assert seen[at + 9] == pytest.approx((20 - 23.5) / (37.6 + 3.5))
-    assert (np.diff(seen[at : at + 10]) > 0).all()
+    assert seen[at + 2] == pytest.approx((2 - 23.5) / (37.6 + 21.5))
+    at = index_of("storage", "windows")
+    ends = np.array([5.0, 11.0, 23.0, 3.0, 6.0, 12.0])  # highest of each, then lowest of each
+    np.testing.assert_allclose(
+        seen[at : at + 6], (ends - 23.5) / (37.6 + np.abs(ends - 23.5)), rtol=1e-6
+    )
+
+
+def test_a_battery_sees_the_hours_that_it_takes_to_empty_and_to_fill_it() -> None:
+    """Empty in 1.8 h and full in 2.5 h: the 2nd dearest of 24 hours, and the 3rd cheapest."""
+    half = {
+        "energy_mwh": 4,
+        "power_mw": 1,
+        "initial_state_of_charge": 0.5,
+        "min_state_of_charge": 0,
+        "max_state_of_charge": 1,
+        "charge_efficiency": 0.8,
+        "discharge_efficiency": 0.9,
+    }
+    shuffled = np.random.default_rng(0).permutation(np.arange(24.0))
+    known = {"price_forecast": shuffled, "price_history": np.arange(24.0, 48.0)}
+    seen = seen_by("storage", [half], **known)["storage"][0]
+    at = index_of("storage", "threshold")
+    assert seen[at] == pytest.approx((22 - 23.5) / (37.6 + 1.5))
+    assert seen[at + 1] == pytest.approx((2 - 23.5) / (37.6 + 21.5))
 
 
 def test_a_battery_sees_its_charge_and_its_time() -> None:

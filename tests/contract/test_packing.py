@@ -197,9 +197,7 @@ def bytes_of(lived: Mapping[str, Mapping[str, Experience]]) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize(
-    ("own", "exploration"), [(False, None), (True, None), (True, Exploration(0.2, 0.1))]
-)
+@pytest.mark.parametrize(("own", "exploration"), [(False, None), (True, Exploration(0.2, 0.1))])
 def test_trained_policies_pack_as_well(own: bool, exploration: Exploration | None) -> None:
     """Nobody trained them: what matters is that the same numbers come out of any split."""
     plain = ready("price_spike", agents=34, ticks=14)

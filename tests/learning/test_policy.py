@@ -94,7 +94,7 @@ def test_every_agent_acts_on_the_weights_of_its_own_row(kind: str) -> None:
     spec = several(kind, n)
     own, shared = drawn({kind: n})[kind], drawn({kind: 1}, seed=2)[kind]
     at_once, later = [], []
-    for part in (cut(spec, 0, 1), cut(spec, 1, n)):
+    for part in (cut(spec, 0, 1), cut(cut(spec, 1, n), 0, 1), cut(cut(spec, 1, n), 1, n - 1)):
         shard = Shard(replace(part, learned=Learned(shared)))
         shard.take(Learned(own))
         later += actions(shard).tolist()
@@ -151,6 +151,23 @@ def test_observations_follow_each_other_and_show_their_own_tick(kind: str) -> No
             np.testing.assert_allclose(seen[:, :, PRICE], expected, atol=1e-6)
         assert network in policy
     assert shard.experience() == {}
+
+
+def test_agents_remember_what_they_sold_asked_and_were_paid() -> None:
+    """The last four numbers of what they see; the known prices are 50, with a spread of 1."""
+    shard = learner("wind", [ASSETS["wind"]], {"generator": level(19)})
+    ticks = [Tick(40, [160.0], lambda orders: orders.quantity // 2), *[Tick(40, [0.0])] * 2]
+    live(shard, ticks)
+    seen = shard.experience()["generator"].observation[:, 0, -4:]
+    sold, asked, paid, median = seen.T
+    # Half of its capacity in the first tick, all of it in the second.
+    np.testing.assert_allclose(sold, [0, 0.5, 1], atol=1e-6)
+    # At the highest level wind asks for 0, which is 50 spreads below.
+    np.testing.assert_allclose(asked, [0, -50 / 51, -50 / 51], atol=1e-6)
+    # 160 for 8 MW over an hour, against the median and spread; known two ticks later.
+    np.testing.assert_allclose(paid, [0, 0, 20 / (20 + 50 + 1)], atol=1e-6)
+    # Of clearing prices: 50 of the known ones before there are any, then 40.
+    np.testing.assert_allclose(median, [0, -10 / 11, -10 / 11], atol=1e-6)
 
 
 def test_experience_is_handed_out_without_gaps() -> None:
