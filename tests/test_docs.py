@@ -18,7 +18,11 @@ SETS_UP = ("python3 -m venv", "source ")
 LONG = ("python -m pytest", "HYPOTHESIS_PROFILE", "python benchmarks/")
 ELSEWHERE = "--address"
 DAYS = ("normal_day", "price_spike", "renewable_heavy", "rts_gmlc", "solar_surplus")
-"""Scenarios of a whole day, without an event that a run of an hour would not reach."""
+SHORT = dict.fromkeys(DAYS, "--ticks 12") | {
+    "emergency": "--set start=2025-06-18T18:20:00+02:00 --ticks 5",
+    "islanding": "--set start=2025-06-18T08:20:00+02:00 --ticks 6",
+}
+"""By scenario, what cuts a run to an hour of the day or to the minutes around its event."""
 
 
 def commands(*, long: bool) -> list[str]:
@@ -35,11 +39,11 @@ def commands(*, long: bool) -> list[str]:
 
 
 def shortened(command: str) -> str:
-    """Runs of a whole day cut to an hour, unless a later command looks at what they wrote."""
-    runs = command.startswith(("swarm run", "swarm compare")) and "--out" not in command
-    if not runs or not any(f"--scenario {day}" in command for day in DAYS):
+    """The command with a short run, unless a later command looks at what it wrote."""
+    found = re.match(r"swarm (?:run|compare) --scenario (\w+)", command)
+    if found is None or "--out" in command or found[1] not in SHORT:
         return command
-    return re.sub(r" --ticks \d+", "", command) + " --ticks 12"
+    return f"{re.sub(r' --ticks [0-9]+', '', command)} {SHORT[found[1]]}"
 
 
 @pytest.fixture(scope="module")

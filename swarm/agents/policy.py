@@ -224,7 +224,10 @@ def checked_action(
     Raises:
         RunError: it has another shape, or holds what is not finite or out of the market's range.
     """
-    expected, name = (len(roster), len(columns)), type(policy).__name__
+    expected, name = (
+        (len(roster), len(columns)),
+        f"{type(policy).__module__}:{type(policy).__qualname__}",
+    )
     try:
         action = np.asarray(given, dtype=np.float64)
         shape = f"of shape {action.shape}"

@@ -34,11 +34,19 @@ Lived = Mapping[str, Mapping[str, Experience]]
 class Settings(BaseModel, frozen=True, extra="forbid"):
     """How a team learns."""
 
-    generator: dqn.Settings = dqn.Settings(discount=0.0, epsilon_end=0.0, target_every=1000)
+    generator: dqn.Settings = dqn.Settings(
+        discount=0.0, batch=256, warmup=256, replay=100_000, epsilon_end=0.0, epsilon_ticks=6000
+    )
     """Of generators, solar and wind. An interval's offer hardly binds the next one: the reward of
     the interval alone is learned."""
     storage: actor_critic.Settings | ppo.Settings = ppo.Settings(
-        steps=288, epochs=4, batch=512, discount=0.995, trace=0.97, entropy=0.001
+        steps=96,
+        batch=2048,
+        discount=0.997,
+        trace=0.97,
+        learning_rate=0.0005,
+        entropy=0.001,
+        std_least=0.15,
     )
     """Of batteries, vehicles and homes. Both are actor-critics with the same networks. One step on
     each hour suits agents at work; several passes over whole days learn much more from each of
@@ -177,7 +185,8 @@ class Team:
             last: the worlds end here.
 
         Returns:
-            "reward/kind" and "loss/kind", means over agents, worlds and ticks.
+            "reward/kind" and "loss/kind" ("loss/kind-network" where a kind has several), means
+            over agents, worlds and ticks.
         """
         figures: dict[str, float] = {}
         longest = 0
@@ -190,7 +199,8 @@ class Team:
             losses = self._feed(network, learner, parts, last)
             figures[f"reward/{kind}"] = float(np.mean([part.reward.mean() for part in parts]))
             if losses:
-                figures[f"loss/{kind}"] = float(np.mean(losses))
+                name = kind if len(NETWORKS[kind]) == 1 else f"{kind}-{network}"
+                figures[f"loss/{name}"] = float(np.mean(losses))
         self.ticks += longest
         return figures
 

@@ -151,6 +151,7 @@ def make_trainee(
     engine: str = "inline",
     jobs: int | None = None,
     settings: Settings | None = None,
+    built_in_too: bool = False,
 ) -> TeamTrainee:
     """The agents of a scenario, about to be trained.
 
@@ -166,6 +167,7 @@ def make_trainee(
         engine: `inline`, worlds in `jobs` processes, or `ray`, each world in an actor.
         jobs: processes; None is one, this process.
         settings: hyperparameters.
+        built_in_too: with data, live half of the time in the built-in world.
 
     Raises:
         UsageError: kinds that the scenario has not, or data without training days.
@@ -181,6 +183,9 @@ def make_trainee(
         members = (*members, Member("operator", 0, 1))
     team = TeamSpec(settings or Settings(), scenario.seed, members, worlds, shared, start or {})
     train, validate = (places_of(scenario, data, split, year) for split in ("train", "validation"))
+    if built_in_too and data is not None:
+        train = _evenly(train, places_of(scenario, None, "train", year))
+        validate = _evenly(validate, places_of(scenario, None, "validation", year))
     settled = {kind: nets for kind, nets in (start or {}).items() if kind not in learning}
     lesson = Lesson(scenario, train, validate, worlds, team, settled)
     if engine == "ray":
@@ -217,6 +222,11 @@ def places_of(scenario: Scenario, data: Path | None, split: Split, year: bool) -
     if year:
         days_ = tuple(day for day in days_ if day.isoweekday() == 1)
     return tuple(Place(None, _on(scenario, day)) for day in days_)
+
+
+def _evenly(one: tuple[Place, ...], other: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Both lists, each repeated until a draw is as likely to be from the one as from the other."""
+    return one * len(other) + other * len(one)
 
 
 def scenario_reads_folder(data: Path) -> bool:

@@ -136,7 +136,7 @@ BAD = {
         SCENARIO + "events: [{type: cloud_front, tick: 6}]\n",
         ["events", "6", "0..5"],
     ),
-    "unknown policy": (["--policy", "trained"], SCENARIO, ["trained", "heuristic"]),
+    "unknown policy": (["--policy", "greedy"], SCENARIO, ["greedy", "heuristic"]),
     "policy without class": (["--policy", "json:Nothing"], SCENARIO, ["json", "Nothing"]),
     "data nobody asked for": (["--data", "x.csv"], SCENARIO, ["--data", "x.csv"]),
     "outside price above cap": (

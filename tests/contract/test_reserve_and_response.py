@@ -36,7 +36,8 @@ from swarm.messages import (
 )
 from tests.agents.helpers import check_meters, shard_spec, signal
 
-from .test_kinds_and_policies import ASSETS, POLICIES, TICKS, every_kind, rough_signal
+from .rough import ASSETS, POLICIES, TICKS, rough_signal, weights_of, with_weights
+from .test_kinds_and_policies import every_kind
 
 NONE = np.zeros(0, dtype=np.int64)
 STEPS = 100
@@ -224,6 +225,8 @@ def grid_run(
 @pytest.mark.parametrize("policy", POLICIES)
 def test_state_and_books_hold_under_random_responses(kind: str, policy: str) -> None:
     spec = physical_spec(kind, policy)
+    if policy == "trained":
+        spec = with_weights(spec, weights_of(kind, 1))
     replies, responses = grid_run(spec, (), STEPS)
     battery = getattr(Shard(spec).parameters, "battery", None)
     stored = None if battery is None else battery.initial_mwh
