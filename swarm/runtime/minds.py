@@ -68,6 +68,7 @@ def minds_of(
     source = {"policies": str(folder or "shipped"), "sha256": loaded.sha256}
     learned: dict[str, Learned] = {}
     notes: list[str] = []
+    hint: tuple[str, ...] = ()
     if operated:
         if "operator" not in loaded.policies:
             raise UsageError("grid.operator is 'trained', and the policies have none for it")
@@ -81,10 +82,8 @@ def minds_of(
             continue
         beyond = _beyond(loaded, roster, scenario)
         if beyond and policy is None and folder is None:
-            notes.append(
-                f"{roster.kind} follows the heuristic: {beyond}; `--policy trained` uses the "
-                "trained policy all the same"
-            )
+            notes.append(f"{roster.kind} follows the heuristic: {beyond}")
+            hint = ("`--policy trained` uses trained policies all the same",)
             continue
         if beyond:
             notes.append(f"{roster.kind} is trained, but not for this: {beyond}")
@@ -96,8 +95,8 @@ def minds_of(
             f"--policy trained: the scenario has no agents of a trained kind ({known})"
         )
     if not learned:
-        return Minds("heuristic", notes=tuple(notes))
-    return Minds("trained" if kinds else "heuristic", learned, tuple(notes), source)
+        return Minds("heuristic", notes=(*notes, *hint))
+    return Minds("trained" if kinds else "heuristic", learned, (*notes, *hint), source)
 
 
 def _of(loaded: Loaded, roster: Roster) -> dict[str, dict[str, Any]]:

@@ -100,8 +100,8 @@ def test_kinds_beyond_their_training_follow_the_heuristic_unless_asked(
     found = follow()
     assert (found.policy, set(found.learned)) == ("trained", {"wind"})
     assert found.notes == (
-        f"storage follows the heuristic: {told}; `--policy trained` uses the trained policy all "
-        "the same",
+        f"storage follows the heuristic: {told}",
+        "`--policy trained` uses trained policies all the same",
     )
     for asked in (follow("trained"), follow(None, policies)):
         assert set(asked.learned) == {"storage", "wind"}
