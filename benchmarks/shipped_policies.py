@@ -67,24 +67,22 @@ MANY = tuple(f"fleets.{fleet}.count=16" for fleet in range(4))
 COMFORT = tuple(
     f"fleets.{fleet}.parameters.response_price_per_mwh={{uniform: [50, 900]}}" for fleet in range(2)
 )
+STORAGE = ("ticks=288", *MANY, *WEAR)
+FINER = {"learning_rate": 0.00025, "batch": 8192, "entropy": 0.0002, "std_least": 0.12}
+BUILT_IN = Lesson(
+    "storage_alone",
+    ("storage",),
+    40,
+    8,
+    ("ticks=288", *MANY, *WEAR[1:3]),
+    change={"storage": {**FINER, "learning_rate": 0.0004}},
+)
 LESSONS = (
-    Lesson("storage_alone", ("storage",), 40, 8, ("ticks=288", *MANY, *WEAR), measured=True),
-    Lesson(
-        "storage_alone",
-        ("storage",),
-        40,
-        8,
-        ("ticks=288", *MANY, *WEAR),
-        measured=True,
-        change={
-            "storage": {
-                "learning_rate": 0.00025,
-                "batch": 8192,
-                "entropy": 0.0002,
-                "std_least": 0.12,
-            }
-        },
-    ),
+    Lesson("storage_alone", ("storage",), 40, 8, STORAGE, measured=True),
+    Lesson("storage_alone", ("storage",), 40, 8, STORAGE, measured=True, change={"storage": FINER}),
+    BUILT_IN,
+    BUILT_IN,
+    BUILT_IN,
     Lesson("consumers_alone", ("consumer",), 10, 1, ("ticks=288", *COMFORT)),
     Lesson("price_takers", ("generator", "solar", "wind", "ev", "home"), 40, 1),
     Lesson("emergency", ("operator",), 40, 2, change={"operator": {"epsilon_ticks": 4000}}),
