@@ -77,12 +77,21 @@ BUILT_IN = Lesson(
     ("ticks=288", *MANY, *WEAR[1:3]),
     change={"storage": {**FINER, "learning_rate": 0.0004}},
 )
+TWO_DAYS = Lesson(
+    "storage_alone",
+    ("storage",),
+    24,
+    8,
+    (*MANY, WEAR[1]),
+    change={"storage": {**FINER, "learning_rate": 0.0004}},
+)
+"""A day without and a day with a day of prices behind it."""
 LESSONS = (
     Lesson("storage_alone", ("storage",), 40, 8, STORAGE, measured=True),
     Lesson("storage_alone", ("storage",), 40, 8, STORAGE, measured=True, change={"storage": FINER}),
     BUILT_IN,
     BUILT_IN,
-    BUILT_IN,
+    TWO_DAYS,
     Lesson("consumers_alone", ("consumer",), 10, 1, ("ticks=288", *COMFORT)),
     Lesson("price_takers", ("generator", "solar", "wind", "ev", "home"), 40, 1),
     Lesson("emergency", ("operator",), 40, 2, change={"operator": {"epsilon_ticks": 4000}}),

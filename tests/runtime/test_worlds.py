@@ -49,7 +49,7 @@ def test_a_world_that_cannot_be_is_told_from_its_process(tmp_path: Path) -> None
         alone(), kinds=("storage",), worlds=2, data=tmp_path / "none.csv", jobs=2
     )
     try:
-        with pytest.raises(UsageError, match="none.csv"):
+        with pytest.raises(UsageError, match=r"none\.csv"):
             trainee.episode(0)
     finally:
         trainee.close()
