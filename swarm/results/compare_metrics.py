@@ -13,6 +13,19 @@ PLANTS = ("generator", "solar", "wind")
 
 
 @dataclass(frozen=True)
+class Worth:
+    """What energy is worth that no market prices, per MWh.
+
+    Attributes:
+        lost_load: of load that is not served.
+        stored: of energy left in batteries; 0 where nobody says.
+    """
+
+    lost_load: float
+    stored: float = 0.0
+
+
+@dataclass(frozen=True)
 class Metric:
     """One figure that policies are compared by.
 
@@ -22,7 +35,7 @@ class Metric:
         unit: `share`, or a unit; `currency` stands for the scenario's.
         better: which way is better; None where neither is.
         meaning: its definition, with the source fields of `metrics.json`.
-        value: from a run's `metrics.json` and the value of lost load; None: not measured.
+        value: from a run's `metrics.json` and what energy is worth; None: not measured.
         transfer: says who pays whom how much, which costs the system nothing; shown apart.
     """
 
@@ -31,12 +44,17 @@ class Metric:
     unit: str
     better: Literal["higher", "lower"] | None
     meaning: str
-    value: Callable[[Mapping[str, Any], float], float | None]
+    value: Callable[[Mapping[str, Any], Worth], float | None]
     transfer: bool = False
 
 
-def _field(name: str) -> Callable[[Mapping[str, Any], float], float | None]:
+def _field(name: str) -> Callable[[Mapping[str, Any], Worth], float | None]:
     return lambda metrics, _: metrics[name]
+
+
+def _total_cost(metrics: Mapping[str, Any], worth: Worth) -> float:
+    found: float = metrics["system_cost"] + worth.lost_load * metrics["unserved_mwh"]
+    return found
 
 
 def _over_kinds(metrics: Mapping[str, Any], figure: str) -> float:
@@ -61,19 +79,19 @@ def demand_mwh(metrics: Mapping[str, Any]) -> float:
     return drawn + put_off + without_contract
 
 
-def _demand_satisfied(metrics: Mapping[str, Any], _: float) -> float | None:
+def _demand_satisfied(metrics: Mapping[str, Any], _: Worth) -> float | None:
     demand = demand_mwh(metrics)
     return 1.0 - metrics["unserved_mwh"] / demand if demand > 0 else None
 
 
-def _comfort(metrics: Mapping[str, Any], _: float) -> float | None:
+def _comfort(metrics: Mapping[str, Any], _: Worth) -> float | None:
     missed = metrics["missed_ev_mwh"]
     wanted = demand_mwh(metrics) + missed
     put_off = metrics["shifted_mwh"] + max(0.0, _called_mwh(metrics))
     return 1.0 - (put_off + missed) / wanted if wanted > 0 else None
 
 
-def _renewable_ceiling(metrics: Mapping[str, Any], _: float) -> float | None:
+def _renewable_ceiling(metrics: Mapping[str, Any], _: Worth) -> float | None:
     share = metrics["renewable_share"]
     if share is None:
         return None
@@ -88,7 +106,7 @@ def _renewable_ceiling(metrics: Mapping[str, Any], _: float) -> float | None:
     return min(1.0, share + unused / supply) if supply > 0 else None
 
 
-def _payments(metrics: Mapping[str, Any], _: float) -> float | None:
+def _payments(metrics: Mapping[str, Any], _: Worth) -> float | None:
     received = metrics["received_by_kind"]
     paid = [-received[kind] for kind in LOADS if kind in received]
     return sum(paid, 0.0) if paid else None
@@ -113,7 +131,19 @@ METRICS = (
         "True production and discomfort cost with energy from outside (`system_cost`), plus "
         "`unserved_mwh` at the value of lost load. No payment between agents and no markup is in "
         "it; these are shown apart.",
-        lambda metrics, lost: metrics["system_cost"] + lost * metrics["unserved_mwh"],
+        lambda metrics, worth: _total_cost(metrics, worth),
+    ),
+    Metric(
+        "cost_less_stored",
+        "cost, stored energy valued",
+        "currency",
+        "lower",
+        "The system cost less `stored_at_end_mwh` at the outside connection's `price_per_mwh`: all "
+        "policies start from the same energy, and one that empties the batteries into the last "
+        "evening is not cheaper for it. The same as the system cost where nothing is outside.",
+        lambda metrics, worth: (
+            _total_cost(metrics, worth) - worth.stored * _over_kinds(metrics, "stored_at_end")
+        ),
     ),
     Metric(
         "seconds_in_band_share",
@@ -199,8 +229,8 @@ METRICS = (
         "left in batteries",
         "MWh",
         None,
-        "Energy stored at the end (`energy_mwh_by_kind` stored_at_end). Costs and rewards give it "
-        "no value: a policy that empties batteries looks cheaper by it.",
+        "Energy stored at the end (`energy_mwh_by_kind` stored_at_end). System cost and reward "
+        "give it no value: a policy that empties batteries looks cheaper by it.",
         lambda metrics, _: _over_kinds(metrics, "stored_at_end"),
     ),
     Metric(
@@ -227,16 +257,16 @@ METRICS = (
 """What policies are compared by, in the order shown."""
 
 
-def figures(metrics: Mapping[str, Any], lost_load_value_per_mwh: float) -> dict[str, float | None]:
+def figures(metrics: Mapping[str, Any], worth: Worth) -> dict[str, float | None]:
     """All figures of one run: `METRICS`, then every number of `metrics.json`, by name.
 
     Entries by kind get dotted names, such as `profit_by_kind.storage`.
 
     Args:
         metrics: of a finished run.
-        lost_load_value_per_mwh: what a MWh that was not served cost.
+        worth: what energy is worth that was not served, or is left.
     """
-    found = {metric.name: metric.value(metrics, lost_load_value_per_mwh) for metric in METRICS}
+    found = {metric.name: metric.value(metrics, worth) for metric in METRICS}
     numbers = _numbers({name: value for name, value in metrics.items() if name != "seed"})
     return {**found, **{name: numbers[name] for name in sorted(numbers) if name not in found}}
 

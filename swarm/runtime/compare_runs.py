@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from swarm.errors import SwarmError
 from swarm.results.compare import Failure, Row
-from swarm.results.compare_metrics import figures
+from swarm.results.compare_metrics import Worth, figures
 from swarm.runtime.session import Options, Silent, run_scenario
 from swarm.scenario.schema import Scenario
 
@@ -98,10 +98,16 @@ def run_task(task: Task) -> Row | Failure:
         seed=task.scenario.seed,
         day=task.day,
         digest=done.digest,
-        figures=figures(done.metrics, task.lost_load_value_per_mwh),
+        figures=figures(done.metrics, worth_of(task)),
         wall_seconds=time.perf_counter() - begin,
     )
 
 
 def _failure(task: Task, error: str) -> Failure:
     return Failure(task.policy, task.scenario.seed, task.day, error)
+
+
+def worth_of(task: Task) -> Worth:
+    """What energy is worth in a run's comparison."""
+    outside = task.scenario.outside
+    return Worth(task.lost_load_value_per_mwh, 0.0 if outside is None else outside.price_per_mwh)

@@ -21,7 +21,7 @@ from swarm.results.compare import (
     share_improved,
     summarize,
 )
-from swarm.results.compare_metrics import METRICS, demand_mwh, figures
+from swarm.results.compare_metrics import METRICS, Worth, demand_mwh, figures
 from swarm.results.tables import parquet_bytes, read_parquet
 from tests.results.compared import against, row
 
@@ -203,12 +203,13 @@ def metrics_by_hand() -> dict[str, Any]:
 
 
 def test_figures_of_a_run_by_hand() -> None:
-    found = figures(metrics_by_hand(), 3000.0)
+    found = figures(metrics_by_hand(), Worth(3000.0, 50.0))
     # Wanted: 99 of which 1.5 were called off, 1 still owed, 1.5 without contract.
     assert demand_mwh(metrics_by_hand()) == pytest.approx(100.0)
     expected: Mapping[str, float | None] = {
         "reward": -450.0,
         "total_cost": 7000.0,
+        "cost_less_stored": 7000.0 - 50.0 * 6.0,
         "seconds_in_band_share": None,
         "renewable_share": 0.4,
         # Generated 100, less 3 called down and 5 held back, and 8 from outside; of 7 curtailed 2
@@ -239,7 +240,7 @@ def test_without_load_there_is_no_share_of_it() -> None:
         "received_by_kind": {"generator": 1.0},
         **dict.fromkeys(("unserved_mwh", "shed_mwh", "backlog_end_mwh", "missed_ev_mwh"), 0.0),
     }
-    found = figures(metrics, 3000.0)
+    found = figures(metrics, Worth(3000.0))
     assert found["demand_satisfied"] is found["comfort"] is found["payments"] is None
 
 
@@ -269,7 +270,7 @@ def test_renewable_ceiling_is_the_energy_that_the_weather_offered() -> None:
         used_mwh = driven.generation_w.sum() / 12e6
         offered.append(used_mwh + driven.curtailed_w.sum() / 12e6)
         supply_mwh = agents.generation_w.sum() / 12e6 + run.metrics["imports_mwh"]
-        found = figures(run.metrics, 3000.0)
+        found = figures(run.metrics, Worth(3000.0))
         assert found["renewable_share"] == pytest.approx(used_mwh / supply_mwh)
         assert found["renewable_ceiling"] == pytest.approx(offered[-1] / supply_mwh)
         assert found["curtailed_mwh"] == pytest.approx(offered[-1] - used_mwh)
