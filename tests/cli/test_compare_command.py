@@ -22,6 +22,7 @@ from swarm.scenario.days import held_out_days, split_of
 from tests.learning.sets import drawn, one_each, saved
 
 SHORT = ["--scenario", "price_spike", "--ticks", "4", "--agents", "8"]
+UNTRAINED = [*SHORT, "--policies", "heuristic,random"]
 
 
 def compare(*arguments: str) -> int:
@@ -36,7 +37,10 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of two policies on three seeds and two days, in this process."""
     out = tmp_path_factory.mktemp("compared") / "one"
     days = "2024-07-30,2024-12-30"
-    assert compare(*SHORT, "--seeds", "0..2", "--days", days, "--jobs", "1", "--out", str(out)) == 0
+    assert (
+        compare(*UNTRAINED, "--seeds", "0..2", "--days", days, "--jobs", "1", "--out", str(out))
+        == 0
+    )
     return out
 
 
@@ -44,7 +48,7 @@ def test_bytes_do_not_depend_on_jobs(
     done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--days", "2024-07-30,2024-12-30", "--jobs", "2", "--json", "--quiet"]
-    assert compare(*SHORT, "--seeds", "0,1,2", *more, "--out", str(tmp_path / "two")) == 0
+    assert compare(*UNTRAINED, "--seeds", "0,1,2", *more, "--out", str(tmp_path / "two")) == 0
     for name in ("runs.parquet", "summary.json", "summary.md", "report.html"):
         assert (done / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     said = json.loads(capsys.readouterr().out)
@@ -80,7 +84,7 @@ def test_tables_go_to_stdout_and_the_lost_load_value_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     value = ["--lost-load-value", "10000", "--against", "heuristic"]
-    assert compare(*SHORT, "--seeds", "4,5", *value, "--jobs", "1", "--out", str(tmp_path)) == 0
+    assert compare(*UNTRAINED, "--seeds", "4,5", *value, "--jobs", "1", "--out", str(tmp_path)) == 0
     said = capsys.readouterr()
     assert "10,000 AUD/MWh" in said.out
     assert "random against heuristic" in said.out
@@ -237,7 +241,7 @@ def test_bad_input_is_refused_before_anything_starts(
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine").write_text("mine")
-    assert compare(*SHORT, "--out", str(tmp_path)) == 2
+    assert compare(*UNTRAINED, "--out", str(tmp_path)) == 2
     assert "--out" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
@@ -263,7 +267,7 @@ def test_a_failed_run_is_named_and_the_others_are_kept(
 ) -> None:
     failing(monkeypatch, 1, error)
     out = tmp_path / "out"
-    assert compare(*SHORT, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 3
+    assert compare(*UNTRAINED, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 3
     said = capsys.readouterr()
     day = held_out_days(2024, 3)[1]
     assert f"random, seed 1, {day}: {error}" in said.err.replace("ZeroDivisionError: ", "")
@@ -280,7 +284,7 @@ def test_ctrl_c_keeps_what_was_done(
 ) -> None:
     failing(monkeypatch, 1, KeyboardInterrupt())
     out = tmp_path / "out"
-    assert compare(*SHORT, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 130
+    assert compare(*UNTRAINED, "--seeds", "0..2", "--jobs", "1", "--out", str(out)) == 130
     assert str(out) in capsys.readouterr().err
     assert len(pq.read_table(out / "runs.parquet")) == 4
 

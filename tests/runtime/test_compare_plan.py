@@ -20,7 +20,12 @@ def test_real_data_is_lived_through_on_the_scenarios_day(tmp_path: Path) -> None
     lines = [f"{start + timedelta(minutes=5 * at)},50.0\n" for at in range(1, 700)]
     (tmp_path / "prices.csv").write_text("interval_end,price_aud_per_mwh\n" + "".join(lines))
     planned = planner.plan_comparison(
-        "price_spike", seeds=[0, 1], ticks=4, agents=8, data=tmp_path / "prices.csv"
+        "price_spike",
+        policies=["heuristic", "random"],
+        seeds=[0, 1],
+        ticks=4,
+        agents=8,
+        data=tmp_path / "prices.csv",
     )
     assert (planned.days, planned.days_are) == (("2024-07-30",), "own")
     assert planned.not_held_out == {"2024-07-30": "real data"}
