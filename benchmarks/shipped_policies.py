@@ -143,6 +143,7 @@ def covers(roster: Roster, scenario: Scenario) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tick_minutes": [scenario.tick_minutes, scenario.tick_minutes],
         "mechanism": sorted({scenario.market.mechanism, "negotiated"}),
+        "reserve": scenario.grid is not None and scenario.grid.reserves is not None,
     }
     for name in COVERED.get(roster.kind, ()):
         values = roster.column(name)

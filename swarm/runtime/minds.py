@@ -68,7 +68,7 @@ def minds_of(
     source = {"policies": str(folder or "shipped"), "sha256": loaded.sha256}
     learned: dict[str, Learned] = {}
     notes: list[str] = []
-    hint: tuple[str, ...] = ()
+    beyond_training: dict[str, list[str]] = {}
     if operated:
         if "operator" not in loaded.policies:
             raise UsageError("grid.operator is 'trained', and the policies have none for it")
@@ -82,12 +82,16 @@ def minds_of(
             continue
         beyond = _beyond(loaded, roster, scenario)
         if beyond and policy is None and folder is None:
-            notes.append(f"{roster.kind} follows the heuristic: {beyond}")
-            hint = ("`--policy trained` uses trained policies all the same",)
+            beyond_training.setdefault(beyond, []).append(roster.kind)
             continue
         if beyond:
             notes.append(f"{roster.kind} is trained, but not for this: {beyond}")
         learned[roster.kind] = Learned(_of(loaded, roster))
+    for reason, those in beyond_training.items():
+        verb = "follows" if len(those) == 1 else "follow"
+        notes.append(f"{', '.join(those)} {verb} the heuristic: {reason}")
+    if beyond_training:
+        notes.append("`--policy trained` uses trained policies all the same")
     kinds = learned.keys() - {"operator"}
     if not kinds and (policy is not None or folder is not None):
         known = ", ".join(sorted(loaded.policies))
@@ -95,8 +99,8 @@ def minds_of(
             f"--policy trained: the scenario has no agents of a trained kind ({known})"
         )
     if not learned:
-        return Minds("heuristic", notes=(*notes, *hint))
-    return Minds("trained" if kinds else "heuristic", learned, (*notes, *hint), source)
+        return Minds("heuristic", notes=tuple(notes))
+    return Minds("trained" if kinds else "heuristic", learned, tuple(notes), source)
 
 
 def _of(loaded: Loaded, roster: Roster) -> dict[str, dict[str, Any]]:
@@ -115,7 +119,7 @@ def _beyond(loaded: Loaded, roster: Roster, scenario: Scenario) -> str:
     """In what the agents lie outside what their policy was trained on; empty: in nothing.
 
     The card of a kind says under "covers" the lowest and highest value of `tick_minutes` and of
-    parameters of the agents, and the market mechanisms.
+    parameters of the agents, the market mechanisms, and whether reserve was bought.
     """
     covers: Mapping[str, Any] = loaded.card.get("kinds", {}).get(roster.kind, {}).get("covers", {})
     for name, known in covers.items():
@@ -125,6 +129,11 @@ def _beyond(loaded: Loaded, roster: Roster, scenario: Scenario) -> str:
                     f"market.mechanism is {scenario.market.mechanism}, trained on "
                     f"{', '.join(known)}"
                 )
+            continue
+        if name == "reserve":
+            bought = scenario.grid is not None and scenario.grid.reserves is not None
+            if bought and not known:
+                return "reserve is bought, which was not in its training"
             continue
         low, high = known
         values = (

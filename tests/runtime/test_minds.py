@@ -15,6 +15,7 @@ from swarm.runtime import minds
 from swarm.runtime.lessons import learning
 from swarm.runtime.minds import Minds, minds_of
 from swarm.scenario.fleets import rosters
+from swarm.scenario.load import load_scenario
 from swarm.scenario.schema import Scenario
 from tests.learning.sets import drawn
 
@@ -192,3 +193,22 @@ def test_who_learns_explores(tmp_path: Path) -> None:
 def test_whoever_does_not_follow_trained_cannot_learn(policy: str) -> None:
     with pytest.raises(UsageError, match=f"--learn: the agents follow {policy}, which does not"):
         learning(follow(policy))
+
+
+def test_the_shipped_policies_are_used_where_no_reserve_is_bought(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the policies of the package: each kind of `price_takers`, and none of `emergency`."""
+    package = Path(minds.__file__).parents[1]
+    monkeypatch.setattr(minds, "SHIPPED", package / "learning" / "shipped")
+    for name, expected in (("price_takers", "trained"), ("emergency", "heuristic")):
+        scenario = load_scenario(name).scenario
+        found = minds_of(None, None, scenario, rosters(scenario))
+        assert found.policy == expected
+        if expected == "trained":
+            assert found.learned.keys() == {roster.kind for roster in rosters(scenario)}
+        else:
+            kinds = ", ".join(roster.kind for roster in rosters(scenario))
+            assert found.notes[0] == (
+                f"{kinds} follow the heuristic: reserve is bought, which was not in its training"
+            )
