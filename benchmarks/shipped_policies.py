@@ -35,7 +35,13 @@ from swarm.scenario.schema import Scenario
 
 SEED = 20251121
 COVERED = {
-    "generator": ("marginal_cost_per_mwh",),
+    "generator": (
+        "marginal_cost_per_mwh",
+        "capacity_mw",
+        "start_cost",
+        "min_up_hours",
+        "min_down_hours",
+    ),
     "consumer": ("response_price_per_mwh", "shift_window_hours"),
     "storage": ("round_trip_efficiency", "degradation_cost_per_mwh"),
     "ev": ("round_trip_efficiency", "degradation_cost_per_mwh"),
@@ -149,8 +155,8 @@ def covers(roster: Roster, scenario: Scenario) -> dict[str, Any]:
         values = roster.column(name)
         values = values[np.isfinite(values)]
         if len(values):
-            # A tenth more on both sides: what was drawn is not the edge of what is alike.
-            edge = 0.1 * (values.max() - values.min())
+            # A fifth more on both sides: what was drawn is not the edge of what is alike.
+            edge = 0.2 * (values.max() - values.min())
             low = values.min() - edge
             least = low if values.min() < 0 else max(0.0, low)
             found[name] = [float(least), float(values.max() + edge)]

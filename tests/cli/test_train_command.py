@@ -19,6 +19,7 @@ from rich.console import Console
 from swarm.cli import main
 from swarm.cli.train_progress import TrainProgress, figure_words
 from swarm.learning.files import load_policies
+from swarm.learning.team import Settings
 from swarm.runtime import trainee
 from tests.learning.kills import digests
 from tests.learning.trainees import Wanderer
@@ -72,6 +73,7 @@ def test_a_training_is_asked_for_kept_and_told(
     scenario = made.pop("scenario")
     assert (scenario.name, scenario.seed, scenario.market.price_cap) == ("price_spike", 5, 20000)
     assert made == {
+        "settings": Settings(),
         "data": None,
         "year": True,
         "worlds": 3,

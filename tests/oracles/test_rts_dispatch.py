@@ -20,7 +20,14 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def day() -> Run:
     """One whole day, every unit available."""
-    return swarm.run("rts_gmlc", data=DATA, sets=("outages=false",), engine="inline", out=None)
+    return swarm.run(
+        "rts_gmlc",
+        data=DATA,
+        sets=("outages=false",),
+        engine="inline",
+        out=None,
+        policy="heuristic",
+    )
 
 
 def test_balanced_with_nothing_unserved(day: Run) -> None:

@@ -208,7 +208,4 @@ def test_the_shipped_policies_are_used_where_no_reserve_is_bought(
         if expected == "trained":
             assert found.learned.keys() == {roster.kind for roster in rosters(scenario)}
         else:
-            kinds = ", ".join(roster.kind for roster in rosters(scenario))
-            assert found.notes[0] == (
-                f"{kinds} follow the heuristic: reserve is bought, which was not in its training"
-            )
+            assert any("storage" in n and "reserve is bought" in n for n in found.notes)
