@@ -21,7 +21,8 @@ NAME = "without the swarm"
 
 
 def run(sets: tuple[str, ...] = (), **options: Any) -> Run:
-    return swarm.run("emergency", sets=(*SETS, *sets), **{"engine": "inline"} | options)
+    given = {"engine": "inline", "policy": "heuristic"}
+    return swarm.run("emergency", sets=(*SETS, *sets), **given | options)
 
 
 @pytest.fixture(scope="module")

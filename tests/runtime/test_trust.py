@@ -29,6 +29,7 @@ TICKS, AGENTS = 36, 24
 
 def evening(*sets: str, **options: Any) -> Run:
     given: dict[str, Any] = {"engine": "inline", "out": None, "ticks": TICKS, "agents": AGENTS}
+    given["policy"] = "heuristic"
     return swarm.run("price_spike", sets=(*EVENING, *sets), **(given | options))
 
 
