@@ -50,6 +50,11 @@ COVERED = {
 """Parameters whose range a card states, by kind; all else reaches the networks as shares."""
 
 
+PRICE_TAKERS = ("generator", "storage", "ev", "home")
+"""Kinds that could move the price, and could not in their lessons. Solar, wind and consumers offer
+at or below zero and at their comfort whatever the price."""
+
+
 @dataclass(frozen=True)
 class Lesson:
     """One training."""
@@ -151,6 +156,8 @@ def covers(roster: Roster, scenario: Scenario) -> dict[str, Any]:
         "mechanism": sorted({scenario.market.mechanism, "negotiated"}),
         "reserve": scenario.grid is not None and scenario.grid.reserves is not None,
     }
+    if roster.kind in PRICE_TAKERS:
+        found["price_taker"] = True
     for name in COVERED.get(roster.kind, ()):
         values = roster.column(name)
         values = values[np.isfinite(values)]

@@ -119,7 +119,8 @@ def _beyond(loaded: Loaded, roster: Roster, scenario: Scenario) -> str:
     """In what the agents lie outside what their policy was trained on; empty: in nothing.
 
     The card of a kind says under "covers" the lowest and highest value of `tick_minutes` and of
-    parameters of the agents, the market mechanisms, and whether reserve was bought.
+    parameters of the agents, the market mechanisms, whether reserve was bought, and whether they
+    were price takers: then all of them together must fit through the connection outside.
     """
     covers: Mapping[str, Any] = loaded.card.get("kinds", {}).get(roster.kind, {}).get("covers", {})
     for name, known in covers.items():
@@ -135,6 +136,14 @@ def _beyond(loaded: Loaded, roster: Roster, scenario: Scenario) -> str:
             if bought and not known:
                 return "reserve is bought, which was not in its training"
             continue
+        if name == "price_taker":
+            total_mw, limit_mw = _size_mw(roster), _connection_mw(scenario)
+            if known and total_mw > limit_mw:
+                return (
+                    f"all {roster.kind} agents together have {total_mw:g} MW, more than the "
+                    f"{limit_mw:g} MW of the connection outside; trained as price takers"
+                )
+            continue
         low, high = known
         values = (
             np.array([float(scenario.tick_minutes)])
@@ -145,6 +154,18 @@ def _beyond(loaded: Loaded, roster: Roster, scenario: Scenario) -> str:
         if len(outside):
             return f"{name} is {outside[0]:g}, trained on {low:g} to {high:g}"
     return ""
+
+
+def _size_mw(roster: Roster) -> float:
+    """Power of all agents of a kind that the kind decides on."""
+    name = "capacity_mw" if roster.kind in ("generator", "solar", "wind") else "power_mw"
+    return float(np.nansum(roster.column(name)))
+
+
+def _connection_mw(scenario: Scenario) -> float:
+    """What can flow in and out; 0 where nothing is outside."""
+    outside = scenario.outside
+    return 0.0 if outside is None else min(outside.import_limit_mw, outside.export_limit_mw)
 
 
 def policies_section(minds: Minds, followed: Mapping[str, str]) -> dict[str, Any]:
