@@ -228,7 +228,10 @@ def plan_comparison(
     for each in runs if days_are == "held-out" else runs[:: len(seeds)]:
         world = build_world(each, place)
         there = rosters(world.scenario)
-        of_day = [minds_of(policy, policies_from, world.scenario, there) for policy in from_folder]
+        of_day = [
+            minds_of(_followed(policy, policies_from), policies_from, world.scenario, there)
+            for policy in from_folder
+        ]
         plan(world, policies[0], learned=of_day[0].learned if operated else {})
         notes += [note for note in world.notes if note not in notes]
         minds += of_day
@@ -241,7 +244,7 @@ def plan_comparison(
             Options(
                 engine=engine,
                 address=address,
-                policy=policy,
+                policy=_followed(policy, policies_from),
                 policies_from=policies_from if policy in from_folder else None,
                 data=place,
                 out=None,
@@ -272,6 +275,11 @@ def _operator(grid: Grid) -> dict[str, Any]:
     """The policy of the grid operator, and what a trained one weighs."""
     weights = grid.operator_weights.model_dump() if grid.operator == "trained" else None
     return {"policy": grid.operator, "weights": weights}
+
+
+def _followed(policy: str, policies_from: Path | None) -> str | None:
+    """What `swarm run` is asked for: shipped policies are followed by the kinds they cover."""
+    return None if policy == "trained" and policies_from is None else policy
 
 
 def _learns(policy: str) -> bool:

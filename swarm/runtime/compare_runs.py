@@ -90,7 +90,8 @@ def run_task(task: Task) -> Row | Failure:
         return _failure(task, str(error))
     except Exception as error:
         return _failure(task, f"{type(error).__name__}: {error}")
-    if task.weights is not None and done.manifest["policies"]["trained"]["sha256"] != task.weights:
+    used = done.manifest["policies"]["trained"]
+    if task.weights is not None and used is not None and used["sha256"] != task.weights:
         return _failure(task, "the trained policies were replaced since the comparison began")
     return Row(
         scenario=task.scenario.name,
