@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from swarm.agents.observation import VECTORS
 from swarm.errors import UsageError, nearest
 from swarm.learning import networks
-from swarm.learning.networks import Spec, Weights
+from swarm.learning.networks import SPECS, Weights
 from swarm.results.folder import write_bytes, write_json
 
 PolicySet: TypeAlias = dict[str, dict[str, Weights]]
@@ -34,13 +34,6 @@ CARD = "policies.json"
 PLACES = ("", "best", "last", "previous")
 """Where the policies are in a folder of policies, or in one of a training, the best first."""
 
-SPECS: Mapping[str, Spec] = {
-    "generator": networks.GENERATOR,
-    "storage": networks.STORAGE_ACTOR,
-    "consumer": networks.CONSUMER_ACTOR,
-    "operator": networks.OPERATOR,
-}
-"""The network that acts on each vector of observations."""
 NETWORKS: Mapping[str, tuple[str, ...]] = {**VECTORS, "operator": ("operator",)}
 """The networks of each kind."""
 LOG_STD = "log_std"

@@ -118,6 +118,15 @@ OPERATOR = Spec(
 system and 8 of each of the 7 agent kinds; attention keeps its length of 80."""
 
 
+SPECS: Mapping[str, Spec] = {
+    "generator": GENERATOR,
+    "storage": STORAGE_ACTOR,
+    "consumer": CONSUMER_ACTOR,
+    "operator": OPERATOR,
+}
+"""The network that acts on each observation vector."""
+
+
 def consumer_critic(others: int) -> Spec:
     """Centralised critic of a consumer that sees `others` consumers of its neighbourhood.
 

@@ -23,17 +23,11 @@ from swarm.errors import RunError
 from swarm.learning import gaussian, networks
 from swarm.learning.choice import best_or_any
 from swarm.learning.diary import Decision, Diary
-from swarm.learning.networks import Spec, Weights
+from swarm.learning.networks import SPECS, Weights
 from swarm.messages import Float
 
 Float32 = NDArray[np.float32]
 
-SPECS: dict[str, Spec] = {
-    "generator": networks.GENERATOR,
-    "storage": networks.STORAGE_ACTOR,
-    "consumer": networks.CONSUMER_ACTOR,
-}
-"""Network that acts on each observation vector."""
 PRICE_SCALE = 50.0
 """Money per MWh that is a reward of 1 for a MW over an hour."""
 LEAST_SPREAD = 10.0

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from swarm.learning.team import TeamSpec
 
 EVERY = 12
-"""Ticks between two lessons: an hour of five-minute ticks."""
+"""Ticks between two lessons, in training too: an hour of five-minute ticks."""
 EPSILON, NOISE = 0.05, 0.05
 """How agents explore that learn while they are at work; see `Exploration`."""
 
@@ -101,7 +101,7 @@ class Lessons:
 
     def finish(self, folder: Path | None, metrics: dict[str, Any]) -> None:
         """Put the figures into `metrics`, and what was learned into the run's folder."""
-        metrics["learning"] = {"lessons": len(self._told), **_means(self._told)}
+        metrics["learning"] = {"lessons": len(self._told), **means(self._told)}
         if folder is not None:
             from swarm.learning.files import save_policies
 
@@ -109,7 +109,7 @@ class Lessons:
             save_policies(folder / "policies", self._engine.policies(), card)
 
 
-def _means(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def means(told: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Mean of each figure over the lessons that have it."""
     names = sorted({name for each in told for name in each})
     return {name: float(np.mean([each[name] for each in told if name in each])) for name in names}

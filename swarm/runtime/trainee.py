@@ -18,6 +18,7 @@ from swarm.learning.operator import episode_preference
 from swarm.learning.team import Member, Settings, Team, TeamSpec
 from swarm.loop import CLOSING_STEPS
 from swarm.rng import uniforms
+from swarm.runtime.lessons import EVERY, means
 from swarm.runtime.worlds import Here, Opening, Place, Processes, Worlds
 from swarm.scenario.days import (
     FIRST_VALIDATION_SEED,
@@ -31,8 +32,6 @@ from swarm.scenario.fleets import rosters
 from swarm.scenario.roster import Roster
 from swarm.scenario.schema import Scenario
 
-EVERY = 12
-"""Ticks that agents act with the same weights."""
 SCORED = 4
 """Validation worlds of a score."""
 YEAR_TICK_MINUTES, WEEK = 60, 7
@@ -95,7 +94,7 @@ class TeamTrainee:
             prices += [price for _, found in lived for price in found]
         agents = sum(member.agents for member in team.members)
         return {
-            **_means(told),
+            **means(told),
             "epsilon": team.exploration().epsilon,
             "price_per_mwh": float(np.mean(prices)) if prices else 0.0,
             "agent_steps": float(lesson.worlds * lesson.scenario.ticks * agents),
@@ -263,9 +262,3 @@ def _on(scenario: Scenario, day: date) -> Any:
 def _drawn(places: tuple[Place, ...], seed: int, episode: int, world: int) -> Place:
     """Place of one world of one episode, each as likely."""
     return places[int(uniforms(seed, "training/place", episode, world, 1)[0, 0] * len(places))]
-
-
-def _means(told: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each figure over the lessons that have it."""
-    names = sorted({name for each in told for name in each})
-    return {name: float(np.mean([each[name] for each in told if name in each])) for name in names}
