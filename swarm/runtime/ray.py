@@ -337,8 +337,8 @@ class RayWorlds:
         """See `Worlds`."""
         with _translated():
             if len(self._worlds) != len(openings):
-                world = _actor(Here, scheduling_strategy="SPREAD")
-                self._worlds = [world.remote() for _ in openings]
+                spread = _actor(Here, scheduling_strategy="SPREAD")
+                self._worlds = [spread.remote() for _ in openings]
             shared = ray.put(dict(learned))
             each = zip(self._worlds, openings, strict=True)
             ray.get([world.open.remote([opening], shared) for world, opening in each])
@@ -399,6 +399,3 @@ def _failed(ref: Any) -> bool:
     except RayError:
         return False
     return False
-
-
-__all__ = ["Cluster", "RayEngine", "RayWorlds"]
