@@ -30,7 +30,7 @@ from swarm.agents import variable as plants
 from swarm.agents.kinds import KINDS
 from swarm.agents.memory import Memory
 from swarm.agents.observation import HOURS_AHEAD, HOURS_BACK, SIZES, VECTORS, WINDOWS_AHEAD
-from swarm.agents.view import View, price_points
+from swarm.agents.view import View, nominal_hz, price_points
 from swarm.market.orders import BUY, SELL
 from swarm.messages import DOWN, UP, Float, Signal
 from swarm.scenario.roster import MAX_COST_STEPS
@@ -158,7 +158,6 @@ def _common(view: View, known: _Known) -> Float:
     """The blocks of `_COMMON`, the same for everybody."""
     signal = view.signal
     angle = 2 * np.pi * view.hour_of_day / 24
-    nominal_hz = 60.0 if signal.frequency_hz > 55 else 50.0
     ahead = signal.price_forecast[np.isfinite(signal.price_forecast)]
     ends = (ahead.min(), ahead.max()) if len(ahead) else (np.nan, np.nan)
     load_w, wind_w, sun_w = signal.forecast_w
@@ -173,7 +172,7 @@ def _common(view: View, known: _Known) -> Float:
         _squeezed(known.median),
         _squeezed(known.spread),
         known.relative(np.array(ends)),
-        (signal.frequency_hz / nominal_hz - 1) / 0.01,
+        (signal.frequency_hz / nominal_hz(signal.frequency_hz) - 1) / 0.01,
         (np.array(signal.voltage_pu) - 1) / 0.1,
         float(signal.emergency),
         _share(np.array(reserve_w), 0.1 * load_w),

@@ -79,6 +79,11 @@ class Interval:
     load_jump: Float | None = None
 
 
+def nominal_hz(frequency_hz: float) -> float:
+    """The nominal frequency, 50 or 60 Hz, that a frequency is near; 50 where it is not known."""
+    return 60.0 if frequency_hz > 55 else 50.0
+
+
 def watts(power_mw: Float) -> Int:
     """MW to whole watts, rounded down: never more than there is."""
     return np.floor(np.maximum(power_mw, 0.0) * 1e6 + 1e-6).astype(np.int64)

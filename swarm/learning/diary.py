@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from swarm.agents.experience import Experience
 from swarm.agents.policy import Settled
+from swarm.agents.view import nominal_hz
 from swarm.messages import Float
 
 Float32 = NDArray[np.float32]
@@ -77,8 +78,7 @@ class Diary:
         decision = page.decision
         money = reward_money(decision, after, page.price_per_mwh, settled, self._value_per_mwh)
         # The first decision is made before any frequency is known.
-        nominal_hz = 60.0 if settled.frequency_hz > 55 else 50.0
-        deviation = abs(settled.frequency_hz / nominal_hz - 1) / 0.01
+        deviation = abs(settled.frequency_hz / nominal_hz(settled.frequency_hz) - 1) / 0.01
         penalty = STABILITY_WEIGHT * min(1.0, float(np.nan_to_num(deviation)))
         return {
             network: np.clip(money / scale - penalty, -REWARD_LIMIT, REWARD_LIMIT).astype(

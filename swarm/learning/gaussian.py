@@ -49,11 +49,15 @@ def normals(seed: int, stream: str, tick: int, first: int, n: int, actions: int)
     Inverse transform of counter-based uniforms, so that any split of the agents gives the same
     bytes (see `swarm.rng`).
     """
+    return of_uniforms(wide_uniforms(seed, stream, tick, first, n, actions))
+
+
+def of_uniforms(uniforms: Float) -> Float:
+    """Standard normals by inverse transform of uniforms in [0, 1), of any shape."""
     from scipy.special import ndtri  # here, since scipy takes a while to import
 
     # A uniform may be 0, whose normal is not finite.
-    uniforms = np.maximum(wide_uniforms(seed, stream, tick, first, n, actions), 2.0**-54)
-    drawn: Float = ndtri(uniforms)
+    drawn: Float = ndtri(np.maximum(uniforms, 2.0**-54))
     return drawn
 
 

@@ -131,22 +131,13 @@ def _choose(
         level = best_or_any(networks.forward(spec, weights, x), epsilon, view.uniforms)
         return level, level, nothing
     if network == "storage":
-        noise = None if explores is None else _normal(view.uniforms[:, 2:3])
+        noise = None if explores is None else gaussian.of_uniforms(view.uniforms[:, 2:3])
         done = gaussian.act(spec, weights, x, noise)
         return done.action[:, 0], done.raw, done.log_prob
-    noise = None if explores is None else _normal(view.uniforms[:, 3:4])
+    noise = None if explores is None else gaussian.of_uniforms(view.uniforms[:, 3:4])
     std = 0.0 if explores is None else explores.noise
     share = gaussian.share(spec, weights, x, std, noise)
     return share, share, nothing
-
-
-def _normal(uniform: Float) -> Float:
-    """Standard normals by inverse transform; scipy is imported by those who explore."""
-    from scipy.special import ndtri
-
-    # A uniform may be 0, whose normal is not finite.
-    drawn: Float = ndtri(np.maximum(uniform, 2.0**-54))
-    return drawn
 
 
 _HAS_CELLS = ("storage", "ev", "home")

@@ -7,11 +7,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from swarm.errors import SwarmError
 from swarm.runtime.setup import Plan
 from swarm.runtime.timing import Phases
 from swarm.scenario.schema import Scenario
@@ -49,6 +51,36 @@ def manifest_of(
             "cpus": os.cpu_count(),
         },
     }
+
+
+@contextmanager
+def true_to_the_end(
+    manifest: dict[str, Any], write: Callable[[], None], interrupted: Callable[[], str]
+) -> Iterator[None]:
+    """Keep the manifest's status true, however the block ends.
+
+    Args:
+        manifest: is changed in place.
+        write: keeps it.
+        interrupted: what to say on Ctrl-C; empty: nothing more than was said.
+    """
+    write()
+    try:
+        yield
+    except KeyboardInterrupt:
+        manifest["status"] = "interrupted"
+        if not (said := interrupted()):
+            raise
+        raise KeyboardInterrupt(said) from None
+    except SwarmError as error:
+        manifest |= {"status": "failed", "error": str(error)}
+        raise
+    except BaseException as error:
+        manifest |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+        raise
+    finally:
+        manifest["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
+        write()
 
 
 def _versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from swarm.agents.shard import ShardSpec
-from swarm.errors import SwarmError, UsageError
+from swarm.errors import UsageError
 from swarm.grid.balance import Operated
 from swarm.loop import Sink, steps
 from swarm.market.record import Cleared
@@ -22,7 +22,7 @@ from swarm.results.writer import ResultWriter
 from swarm.runtime.audited import AuditedSink, audited, trust_section
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.lessons import Lessons, learning
-from swarm.runtime.manifest import manifest_of, timings_of
+from swarm.runtime.manifest import manifest_of, timings_of, true_to_the_end
 from swarm.runtime.minds import Minds, minds_of, policies_section
 from swarm.runtime.packing import contiguous, even, pack
 from swarm.runtime.setup import Plan, plan
@@ -347,28 +347,16 @@ def _check(options: Options) -> None:
 
 @contextmanager
 def _recorded(folder: Path | None, manifest: dict[str, Any], resolved: str) -> Iterator[None]:
-    """Keep the manifest's status true, however the block ends."""
+    """Keep the scenario, and a manifest whose status is true however the block ends."""
 
     def write() -> None:
         if folder is not None:
             write_json(folder / "manifest.json", manifest)
 
+    def interrupted() -> str:
+        return "" if folder is None else f"what was written until then is in {folder}"
+
     if folder is not None:
         write_text(folder / "scenario.resolved.yaml", resolved)
-    write()
-    try:
+    with true_to_the_end(manifest, write, interrupted):
         yield
-    except KeyboardInterrupt:
-        manifest["status"] = "interrupted"
-        if folder is None:
-            raise
-        raise KeyboardInterrupt(f"what was written until then is in {folder}") from None
-    except SwarmError as error:
-        manifest |= {"status": "failed", "error": str(error)}
-        raise
-    except BaseException as error:
-        manifest |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        raise
-    finally:
-        manifest["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write()

@@ -13,14 +13,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from swarm.errors import SwarmError, UsageError
+from swarm.errors import UsageError
 from swarm.learning.files import Loaded, save_policies
 from swarm.results import training as files
 from swarm.results.folder import version, write_json, write_text
+from swarm.runtime.manifest import true_to_the_end
 
 MANIFEST = "manifest.json"
 RESOLVED = "scenario.resolved.yaml"
@@ -125,24 +126,18 @@ def check(options: Options) -> None:
 @contextmanager
 def recorded(folder: Path, manifest: dict[str, Any]) -> Iterator[None]:
     """Keep the manifest's status true, however the block ends."""
-    write_json(folder / MANIFEST, manifest)
-    try:
-        yield
-    except KeyboardInterrupt:
-        manifest["status"] = "interrupted"
-        raise KeyboardInterrupt(
+
+    def interrupted() -> str:
+        return (
             f"training stands at episode {manifest['done']} of {manifest['episodes']}; "
             f"go on with: {resuming(folder)}"
-        ) from None
-    except SwarmError as error:
-        manifest |= {"status": "failed", "error": str(error)}
-        raise
-    except BaseException as error:
-        manifest |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
-        raise
-    finally:
-        manifest["finished_utc"] = datetime.now(UTC).isoformat(timespec="seconds")
+        )
+
+    def write() -> None:
         write_json(folder / MANIFEST, manifest)
+
+    with true_to_the_end(manifest, write, interrupted):
+        yield
 
 
 def manifest_of(folder: Path, options: Options, now: datetime) -> dict[str, Any]:

@@ -154,36 +154,30 @@ def test_prices_are_seen_against_the_known_ones() -> None:
     )
 
 
+HALF = {
+    "energy_mwh": 4,
+    "power_mw": 1,
+    "initial_state_of_charge": 0.5,
+    "min_state_of_charge": 0,
+    "max_state_of_charge": 1,
+    "charge_efficiency": 0.8,
+    "discharge_efficiency": 0.9,
+}
+"""Half full: empty in 1.8 h, full in 2.5 h."""
+
+
 def test_a_battery_sees_the_hours_that_it_takes_to_empty_and_to_fill_it() -> None:
     """Empty in 1.8 h and full in 2.5 h: the 2nd dearest of 24 hours, and the 3rd cheapest."""
-    half = {
-        "energy_mwh": 4,
-        "power_mw": 1,
-        "initial_state_of_charge": 0.5,
-        "min_state_of_charge": 0,
-        "max_state_of_charge": 1,
-        "charge_efficiency": 0.8,
-        "discharge_efficiency": 0.9,
-    }
     shuffled = np.random.default_rng(0).permutation(np.arange(24.0))
     known = {"price_forecast": shuffled, "price_history": np.arange(24.0, 48.0)}
-    seen = seen_by("storage", [half], **known)["storage"][0]
+    seen = seen_by("storage", [HALF], **known)["storage"][0]
     at = index_of("storage", "threshold")
     assert seen[at] == pytest.approx((22 - 23.5) / (37.6 + 1.5))
     assert seen[at + 1] == pytest.approx((2 - 23.5) / (37.6 + 21.5))
 
 
 def test_a_battery_sees_its_charge_and_its_time() -> None:
-    half = {
-        "energy_mwh": 4,
-        "power_mw": 1,
-        "initial_state_of_charge": 0.5,
-        "min_state_of_charge": 0,
-        "max_state_of_charge": 1,
-        "charge_efficiency": 0.8,
-        "discharge_efficiency": 0.9,
-    }
-    seen = seen_by("storage", [half])["storage"][0]
+    seen = seen_by("storage", [HALF])["storage"][0]
     at = index_of("storage", "charge")
     # 2 MWh: empty in 1.8 h, full in 2.5 h, of 12; there and back 0.72.
     np.testing.assert_allclose(seen[at : at + 5], [0, 1.8 / 12, 2.5 / 12, 4 / 12, 0.44], atol=1e-7)
