@@ -84,7 +84,7 @@ def bare(actors: int, calls: int) -> list[float]:
     """Seconds of each round of one no-op call to each of `actors` actors."""
     import ray
 
-    from swarm.runtime.ray import ACTOR_OPTIONS
+    from swarm.runtime.ray.calls import ACTOR_OPTIONS
 
     class Bare:
         def call(self, data: bytes) -> bytes:
@@ -142,7 +142,7 @@ def told(mode: str, hosts: int, seconds: list[float]) -> dict[str, Any]:
 def main(agents: int, alerts: int, one_each: bool, json_file: Path | None) -> None:
     """Measure alerts to idle, stepping and computing hosts, and bare calls."""
     prepare(None)
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     length = f"ticks={max(SHORTEST_RUN, alerts)}"
     scenario = load_scenario("price_spike", agents=agents, sets=(length,)).scenario

@@ -29,7 +29,7 @@ def bare_tick(actors: int, repeats: int) -> dict[str, float]:
     """Seconds to start `actors` no-op actors, and per round of one call to each."""
     import ray
 
-    from swarm.runtime.ray import ACTOR_OPTIONS
+    from swarm.runtime.ray.calls import ACTOR_OPTIONS
 
     class Bare:
         def call(self, data: bytes) -> bytes:
@@ -59,7 +59,7 @@ def bare_tick(actors: int, repeats: int) -> dict[str, float]:
 def main(ticks: int, agents: int, repeat: int, json_file: Path | None) -> None:
     """Measure inline, auto and one actor per agent."""
     prepare(None)
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     begin = time.perf_counter()
     cluster = Cluster(None)

@@ -146,7 +146,8 @@ def main(seconds: float, repetitions: int, seed: int, json_file: Path | None) ->
     prepare(None)
     import ray
 
-    from swarm.runtime.ray import ACTOR_OPTIONS, Cluster
+    from swarm.runtime.ray.calls import ACTOR_OPTIONS
+    from swarm.runtime.ray.cluster import Cluster
 
     cluster = Cluster(None)
     machine = facts(ray=ray.__version__, seed=seed, repetitions=repetitions, seconds=seconds)

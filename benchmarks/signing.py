@@ -214,7 +214,7 @@ def ray_figures(ticks: int, repetitions: int) -> dict[str, dict[str, Any]]:
     from swarm.runtime.local_ray import prepare
 
     prepare(None)
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     cluster = Cluster(None)
     rows: dict[str, list[dict[str, float]]] = {"none": [], "per_agent": []}

@@ -15,7 +15,7 @@ def ray_cluster() -> Iterator[str]:
     assert prepare(None) is None, "unset RAY_ADDRESS to run the tests"
     import ray
 
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     cluster = Cluster(None)
     yield ray.get_runtime_context().gcs_address

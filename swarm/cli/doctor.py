@@ -113,7 +113,7 @@ def _ray(address: str | None, problems: list[str]) -> dict[str, Any] | None:
     from swarm.runtime.local_ray import prepare
 
     address = prepare(address)
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     try:
         with closing(Cluster(address)) as cluster:

@@ -33,7 +33,8 @@ from swarm.scenario.schema import Scenario
 from swarm.world.world import build_world
 
 if TYPE_CHECKING:
-    from swarm.runtime.ray import Cluster, RayEngine
+    from swarm.runtime.ray.cluster import Cluster
+    from swarm.runtime.ray.engine import RayEngine
 
 EngineName = Literal["ray", "inline"]
 
@@ -301,7 +302,7 @@ def _connected(options: Options) -> Iterator[Cluster | None]:
     from swarm.runtime.local_ray import prepare
 
     address = prepare(options.address)
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     cluster = Cluster(address)
     try:

@@ -191,7 +191,7 @@ def make_trainee(
         from swarm.runtime.local_ray import prepare
 
         prepare(None)
-        from swarm.runtime.ray import RayWorlds
+        from swarm.runtime.ray.worlds import RayWorlds
 
         return TeamTrainee(lesson, RayWorlds())
     many = min(jobs or 1, worlds)

@@ -101,7 +101,7 @@ def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
     import os
 
     from swarm.runtime.packing import contiguous, pack
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
     from swarm.runtime.setup import plan
     from swarm.scenario.load import load_scenario
     from swarm.world.world import build_world
@@ -119,7 +119,7 @@ def test_hosts_are_worker_processes_of_their_own(ray_cluster: str) -> None:
 def test_large_replies_travel_by_reference_and_change_nothing(
     ray_cluster: str, monkeypatch: pytest.MonkeyPatch, reference: Run
 ) -> None:
-    import swarm.runtime.ray as engine
+    import swarm.runtime.ray.engine as engine
 
     monkeypatch.setattr(engine, "REFERENCE_FROM_AGENTS", 1)
     assert evening(None, engine="ray", agents_per_actor=12).digest == reference.digest
@@ -129,7 +129,7 @@ def test_large_replies_travel_by_reference_and_change_nothing(
 def test_negotiation_on_ray_changes_no_byte(
     ray_cluster: str, monkeypatch: pytest.MonkeyPatch, by_reference: bool
 ) -> None:
-    import swarm.runtime.ray as engine
+    import swarm.runtime.ray.engine as engine
 
     if by_reference:
         monkeypatch.setattr(engine, "REFERENCE_FROM_AGENTS", 1)

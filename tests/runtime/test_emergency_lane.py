@@ -61,7 +61,7 @@ def ready() -> Plan:
 @pytest.fixture(scope="module")
 def engine_of(ray_cluster: str) -> Iterator[Any]:
     """Starts Ray engines; all end with the module."""
-    from swarm.runtime.ray import Cluster
+    from swarm.runtime.ray.cluster import Cluster
 
     cluster = Cluster(None)
 
@@ -75,7 +75,7 @@ def engine_of(ray_cluster: str) -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def alone(ready: Plan, engine_of: Any) -> Any:
     """An engine of one host that hands out its replies as references, before they are there."""
-    import swarm.runtime.ray as module
+    import swarm.runtime.ray.engine as module
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "REFERENCE_FROM_AGENTS", 1)
@@ -178,7 +178,7 @@ def test_a_dead_host_is_named(ready: Plan, engine_of: Any) -> None:
 
 
 def test_a_wrong_acknowledgement_is_refused(alone: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import swarm.runtime.ray as module
+    import swarm.runtime.ray.engine as module
 
     monkeypatch.setattr(module, "decode", lambda data, kind: Acknowledgement(FAR.tick, AGENTS - 1))
     with pytest.raises(RunError, match=rf"answered .*{FAR.tick}.*agents={AGENTS - 1}"):

@@ -57,7 +57,7 @@ def test_a_policy_that_fails_in_a_worker_is_told_by_name(
 def test_a_dead_host_ends_the_run_with_its_name(
     ray_cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import swarm.runtime.ray as module
+    import swarm.runtime.ray.cluster as module
 
     class Killer(swarm.runtime.session.Silent):  # type: ignore[name-defined]
         def tick(self, cleared: object, operated: object) -> None:

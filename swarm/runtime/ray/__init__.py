@@ -1,0 +1,1 @@
+"""Ray. The only package that imports ray."""
