@@ -10,6 +10,8 @@ class SwarmError(Exception):
     """An error shown to the user as one message, without a traceback."""
 
     exit_code = 3
+    told = False
+    """A log has told it already."""
 
 
 class UsageError(SwarmError):

@@ -20,6 +20,8 @@ COMMANDS = {
     "validate": ("swarm.cli.validate", "Check a scenario without running it."),
     "schema": ("swarm.cli.schema", "Print the JSON Schema of a scenario, for editors."),
     "show": ("swarm.cli.show", "Show what a past run was and gave."),
+    "report": ("swarm.cli.report", "Make one page with plots of a run, or of several."),
+    "query": ("swarm.cli.query", "Ask a run's tables by SQL."),
     "digest": ("swarm.cli.digest", "Print one SHA-256 over a run's result tables."),
     "keys": ("swarm.cli.keys", "Make keys with which a scenario's agents and its market sign."),
     "audit": ("swarm.cli.audit", "Verify a run's audit log, or show one decision from it."),
@@ -79,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         click.echo(f"interrupted: {said}" if said else "interrupted", err=True)
         sys.exit(INTERRUPTED)
     except SwarmError as error:
-        click.echo(f"error: {error}", err=True)
+        if not error.told:
+            click.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # The reader of our output went away; that is not an error of ours.

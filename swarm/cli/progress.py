@@ -108,6 +108,10 @@ class RunProgress:
         """Ray actors come up."""
         self._show("starting actors", ready, actors, "")
 
+    def traced(self, trace_id: str) -> None:
+        """The run is traced under this id."""
+        self._say(f"trace: {trace_id}", now=True)
+
     def tick(self, cleared: Cleared, operated: Operated) -> None:
         """One tick was cleared."""
         assert self._scenario is not None

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from swarm.cli.watched import watched, watched_options
+
 
 class _PerActor(click.ParamType):  # type: ignore[type-arg]
     """`auto` or a number above zero."""
@@ -85,6 +87,14 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     is_flag=True,
     help="Decide everything and move nothing; the same as --set trust.shadow=true.",
 )
+@watched_options
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Of what is told on stderr.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
 @click.option("--quiet", is_flag=True, help="No progress and no summary.")
 def command(
@@ -106,8 +116,10 @@ def command(
     keys: Path | None,
     watch: bool,
     shadow: bool,
+    log_format: str,
     as_json: bool,
     quiet: bool,
+    **telemetry: Any,
 ) -> None:
     """Run a scenario.
 
@@ -117,6 +129,9 @@ def command(
     """
     if watch and quiet:
         raise click.UsageError("--watch shows the run and --quiet shows nothing: give one of them")
+    if watch and log_format == "json":
+        raise click.UsageError("--watch draws for people and --log-format json does not")
+    from swarm.cli.log import JsonLog
     from swarm.cli.progress import RunProgress
     from swarm.cli.watch import Watch
     from swarm.runtime.session import run
@@ -126,7 +141,11 @@ def command(
         sys.path.insert(0, str(Path.cwd()))
     if shadow:
         sets = (*sets, "trust.shadow=true")
-    progress: Watch | RunProgress = Watch() if watch else RunProgress(quiet=quiet)
+    progress: Watch | RunProgress | JsonLog
+    if log_format == "json":
+        progress = JsonLog(quiet=quiet)
+    else:
+        progress = Watch() if watch else RunProgress(quiet=quiet)
     with progress:
         done = run(
             scenario,
@@ -145,6 +164,7 @@ def command(
             share_policies=share_policies,
             out=out,
             keys=keys,
+            watched=watched(**telemetry),
             progress=progress,
         )
     if as_json:

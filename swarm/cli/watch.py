@@ -115,6 +115,10 @@ class Watch:
         else:
             self._lines.say(f"starting actors {ready}/{actors}", now=ready == actors)
 
+    def traced(self, trace_id: str) -> None:
+        """The run is traced under this id."""
+        self._notes.append(f"trace: {trace_id}")
+
     def tick(self, cleared: Cleared, operated: Operated) -> None:
         """One tick was cleared."""
         figures = self._figures

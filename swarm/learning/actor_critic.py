@@ -108,6 +108,11 @@ class Learner:
         self._critic_adam = stacked.Adam(self._critic, settings.critic_learning_rate)
 
     @property
+    def held(self) -> int:
+        """Steps of each agent and world observed since the last update."""
+        return self._rollout.filled
+
+    @property
     def ready(self) -> bool:
         """Whether enough steps are there for `update`."""
         return self._rollout.full

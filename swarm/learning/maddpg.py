@@ -169,6 +169,11 @@ class Learner:
         return self._replay.bytes
 
     @property
+    def held(self) -> int:
+        """Transitions held to learn from, per policy."""
+        return len(self._replay)
+
+    @property
     def ready(self) -> bool:
         """Whether enough transitions are there for `update`."""
         return len(self._replay) >= self.settings.warmup

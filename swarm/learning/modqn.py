@@ -125,6 +125,11 @@ class Learner:
         self._updates = 0
 
     @property
+    def held(self) -> int:
+        """Transitions held to learn from, per policy."""
+        return len(self._replay)
+
+    @property
     def ready(self) -> bool:
         """Whether there are enough transitions for `update`."""
         return len(self._replay) >= self.settings.warmup

@@ -162,6 +162,8 @@ class Step:
 
 class _Learner(Protocol):
     @property
+    def held(self) -> int: ...
+    @property
     def ready(self) -> bool: ...
     def update(self, tick: int) -> dict[str, NDArray[np.float32]]: ...
     def weights(self) -> Weights: ...
@@ -193,8 +195,8 @@ class Team:
             last: the worlds end here.
 
         Returns:
-            "reward/kind" and "loss/kind" ("loss/kind-network" where a kind has several), means
-            over agents, worlds and ticks.
+            "reward/kind" and "loss/kind", means over agents, worlds and ticks, and "replay/kind",
+            transitions held per policy; "kind-network" where a kind has several networks.
         """
         figures: dict[str, float] = {}
         longest = 0
@@ -206,8 +208,9 @@ class Team:
             longest = max(longest, len(parts[0]))
             losses = self._feed(network, learner, parts, last)
             figures[f"reward/{kind}"] = float(np.mean([part.reward.mean() for part in parts]))
+            name = kind if len(NETWORKS[kind]) == 1 else f"{kind}-{network}"
+            figures[f"replay/{name}"] = float(learner.held)
             if losses:
-                name = kind if len(NETWORKS[kind]) == 1 else f"{kind}-{network}"
                 figures[f"loss/{name}"] = float(np.mean(losses))
         self.ticks += longest
         return figures

@@ -86,6 +86,11 @@ class Market:
         """Processor time of checking offers and sealing contracts so far."""
         return 0.0 if self._notary is None else self._notary.seconds
 
+    @property
+    def sealing_ns(self) -> tuple[int, int]:
+        """See `Notary.sealing_ns`; zeros where nothing is signed."""
+        return (0, 0) if self._notary is None else self._notary.sealing_ns
+
     def buy_reserve(self, tick: int, replies: Sequence[StepReply], drawn: Drawn) -> tuple[Int, ...]:
         """Reserve for `tick`, before prices are called: what was bought of each host's offers."""
         replies, _ = self._accepted(tick, replies)

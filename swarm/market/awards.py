@@ -91,6 +91,8 @@ class Notary:
         self._key = signing.market_key()
         self.seconds = 0.0
         """Processor time of checking offers and sealing so far, of this thread."""
+        self.sealing_ns = (0, 0)
+        """Begin and end of the last sealing, nanoseconds since 1970, for traces."""
         self.refused_offers = 0
         """Hosts whose offers were set aside because their signature did not hold."""
 
@@ -137,6 +139,7 @@ class Notary:
             clearing: of them.
             reserve_w: int64 (n, 4), sold by each agent.
         """
+        began_ns = time.time_ns()
         begin, n = time.thread_time(), len(reserve_w)
         net, gross = np.zeros((2, n + 1), dtype=np.int64)
         np.add.at(net, book.agent, clearing.accepted * book.side)
@@ -151,6 +154,7 @@ class Notary:
         contracts = build_contracts(self._signing.run, tick, *columns)
         seal, proofs = seal_tick(self._key, self._signing.run, tick, contracts)
         self.seconds += time.thread_time() - begin
+        self.sealing_ns = began_ns, time.time_ns()
         return Sealed(
             Contracts(tick, tick, seal.root, seal.signature, *columns), seal, tuple(proofs)
         )

@@ -21,6 +21,7 @@ from swarm.messages import Alert, Drawn, Notice, Signal, StepReply, decode, enco
 from swarm.post import unpack
 from swarm.runtime.exchange import HostDesk, HostFacts, Told, framed, unframed
 from swarm.runtime.setup import of_operator
+from swarm.telemetry.caller import Below, Caller, Sent
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -33,22 +34,39 @@ class HostActor:
     def __init__(self, specs: Sequence[ShardSpec], name: str, path: Sequence[str]) -> None:
         sys.path += [entry for entry in path if entry not in sys.path]
         self._desk = HostDesk(Host(specs), name)
+        self._below = Below(name)
 
-    def step(self, head: bytes, signal: bytes, notice: bytes | None, delivered: int) -> bytes:
+    def step(
+        self,
+        head: bytes,
+        signal: bytes,
+        notice: bytes | None,
+        delivered: int,
+        caller: Caller | None = None,
+    ) -> bytes:
         """See `Host.step`; the parcel's body comes apart, since hosts share the signal."""
-        told = Told(
-            decode(signal, Signal), None if notice is None else decode(notice, Notice), delivered
-        )
-        parcel = msgspec.structs.replace(unpack(head), body=told)
-        return framed(self._desk.handle(parcel))
+        with self._below.span("shard step", caller):
+            told = Told(
+                decode(signal, Signal),
+                None if notice is None else decode(notice, Notice),
+                delivered,
+            )
+            parcel = msgspec.structs.replace(unpack(head), body=told)
+            return framed(self._desk.handle(parcel))
 
-    def answer(self, call: bytes) -> bytes:
+    def answer(self, call: bytes, caller: Caller | None = None) -> bytes:
         """See `Host.answer`."""
-        return framed(self._desk.handle(unframed(call, Call)))
+        with self._below.span("shard answer", caller):
+            return framed(self._desk.handle(unframed(call, Call)))
 
-    def alert(self, alert: bytes) -> bytes:
+    def alert(self, alert: bytes, caller: Caller | None = None) -> bytes:
         """See `Host.alert`; may be called beside a step."""
-        return encode(self._desk.alert(unframed(alert, Alert)))
+        with self._below.span("shard alert", caller):
+            return encode(self._desk.alert(unframed(alert, Alert)))
+
+    def flush_traces(self) -> Sent | None:
+        """See `Below.flush`."""
+        return self._below.flush()
 
     def experience(self) -> dict[str, Mapping[str, Experience]]:
         """See `Host.experience`."""
@@ -70,14 +88,20 @@ class LearnerActor:
         from swarm.learning.team import Team
 
         self._team = Team(spec)
+        self._below = Below("learner")
 
     def learn(
-        self, last: bool, *hosts: Mapping[str, Mapping[str, Experience]]
+        self, last: bool, caller: Caller | None, *hosts: Mapping[str, Mapping[str, Experience]]
     ) -> tuple[dict[str, Learned], dict[str, float]]:
         """See `Team.learn`; what agents act with from now on, and the figures."""
-        # The operator's comes last, as if it were a host of its own.
-        figures = self._team.learn([together(hosts)], last)
-        return self._team.learned(self._team.exploration()), figures
+        with self._below.span("update", caller):
+            # The operator's comes last, as if it were a host of its own.
+            figures = self._team.learn([together(hosts)], last)
+            return self._team.learned(self._team.exploration()), figures
+
+    def flush_traces(self) -> Sent | None:
+        """See `Below.flush`."""
+        return self._below.flush()
 
     def policies(self) -> PolicySet:
         """See `Team.policies`."""
@@ -89,6 +113,11 @@ class MarketActor:
 
     def __init__(self, spec: MarketSpec) -> None:
         self._market = Market(spec)
+        self._below = Below("market")
+
+    def flush_traces(self) -> Sent | None:
+        """See `Below.flush`."""
+        return self._below.flush()
 
     def trust_seconds(self) -> float:
         """See `Market.trust_seconds`."""
@@ -106,18 +135,21 @@ class MarketActor:
         drawn: bytes,
         agreed: bytes | None,
         answers: Sequence[bytes],
+        caller: Caller | None,
         *replies: bytes,
     ) -> tuple[bytes, ...]:
         """See `Market.clear`."""
-        cleared, record, notices = self._market.clear(
-            tick,
-            [_reply(reply) for reply in replies],
-            decode(drawn, Drawn),
-            None if agreed is None else decode(agreed, Agreed),
-            [unframed(answer, Answer).body for answer in answers],
-        )
-        written = b"" if record is None else encode(record)
-        return (encode(cleared), written, *(encode(notice) for notice in notices))
+        with self._below.span("clear", caller) as span:
+            cleared, record, notices = self._market.clear(
+                tick,
+                [_reply(reply) for reply in replies],
+                decode(drawn, Drawn),
+                None if agreed is None else decode(agreed, Agreed),
+                [unframed(answer, Answer).body for answer in answers],
+            )
+            self._below.past(span, "contract", self._market.sealing_ns)
+            written = b"" if record is None else encode(record)
+            return (encode(cleared), written, *(encode(notice) for notice in notices))
 
 
 def _reply(data: bytes) -> StepReply:
@@ -130,6 +162,11 @@ class OperatorActor:
 
     def __init__(self, spec: OperatorSpec) -> None:
         self._operator = Operator(spec)
+        self._below = Below("operator")
+
+    def flush_traces(self) -> Sent | None:
+        """See `Below.flush`."""
+        return self._below.flush()
 
     def experience(self) -> dict[str, dict[str, Experience]]:
         """See `Operator.experience`; empty where it does not learn."""
@@ -143,9 +180,12 @@ class OperatorActor:
         if self._operator.learns and mind is not None:
             self._operator.take(mind)
 
-    def operate(self, tick: int, last: bytes | None, *replies: bytes) -> tuple[bytes, bytes]:
+    def operate(
+        self, tick: int, last: bytes | None, caller: Caller | None, *replies: bytes
+    ) -> tuple[bytes, bytes]:
         """See `Operator.operate`."""
-        cleared = None if last is None else decode(last, Cleared)
-        decoded = [_reply(reply) for reply in replies]
-        operated, drawn = self._operator.operate(tick, cleared, decoded)
-        return encode(operated), encode(drawn)
+        with self._below.span("operate", caller):
+            cleared = None if last is None else decode(last, Cleared)
+            decoded = [_reply(reply) for reply in replies]
+            operated, drawn = self._operator.operate(tick, cleared, decoded)
+            return encode(operated), encode(drawn)

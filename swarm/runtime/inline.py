@@ -22,6 +22,8 @@ from swarm.messages import Alert, Notice, Signal, StepReply
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostDesk, Told, trust_timings
 from swarm.runtime.setup import of_operator
+from swarm.telemetry.caller import Below, Sent
+from swarm.telemetry.tracing import Trace, Untraced
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -34,6 +36,7 @@ class InlineEngine:
     Attributes:
         alert_seconds: wall-clock time of each alert, from the call to the last acknowledgement.
         bargain: the rounds of negotiations.
+        trace: says in which span calls are made.
     """
 
     def __init__(
@@ -48,6 +51,8 @@ class InlineEngine:
         self._replies: list[StepReply] = []
         self.alert_seconds: list[float] = []
         self._team: Team | None = None
+        self.trace: Trace = Untraced()
+        self._below = Below("inline")
 
     def start_learning(self, spec: TeamSpec) -> None:
         """Have the agents learn; they act with what the plan gave them until `learn` is called."""
@@ -58,7 +63,8 @@ class InlineEngine:
     def learn(self, last: bool) -> dict[str, float]:
         """Learn from what was lived through since the last call, and act on that; see `Team`."""
         assert self._team is not None
-        figures = self._team.learn([self.experience()], last)
+        with self._below.span("update", self.trace.caller()):
+            figures = self._team.learn([self.experience()], last)
         self.take(self._team.learned(self._team.exploration()))
         return figures
 
@@ -91,12 +97,13 @@ class InlineEngine:
 
     def send(self, signal: Signal, notices: Sequence[Notice] | None) -> None:
         """Step every host."""
-        self._replies = []
+        self._replies, caller = [], self.trace.caller()
         for at, desk in enumerate(self._desks):
             notice = None if notices is None else notices[at]
             parcel = self._exchange.step(at, signal.tick, notice is not None)
             told = Told(signal, notice, self._exchange.arrived[at])
-            answer = desk.handle(msgspec.structs.replace(parcel, body=told))
+            with self._below.span("shard step", caller):
+                answer = desk.handle(msgspec.structs.replace(parcel, body=told))
             self._exchange.answered(at, parcel)
             self._replies.append(answer.body)
 
@@ -106,20 +113,25 @@ class InlineEngine:
 
     def close(self, tick: int, last: Cleared | None, replies: Sequence[StepReply]) -> Closed:
         """Operate `tick - 1`, then clear `tick`."""
-        operated, drawn = self.operator.operate(tick, last, replies)
+        caller = self.trace.caller()
+        with self._below.span("operate", caller):
+            operated, drawn = self.operator.operate(tick, last, replies)
         agreed: Agreed | None = None
         answers: Sequence[Answer] = ()
         if self.bargain.wanted and tick < len(self.market.spec.price_cap):
             bought = self.market.buy_reserve(tick, replies, drawn)
             agreed, answers = self.bargain.run(tick, drawn.connected, bought)
-        cleared, record, notices = self.market.clear(tick, replies, drawn, agreed, answers)
+        with self._below.span("clear", caller) as span:
+            cleared, record, notices = self.market.clear(tick, replies, drawn, agreed, answers)
+            self._below.past(span, "contract", self.market.sealing_ns)
         return Closed(cleared, operated, notices, record)
 
     def _call(self, calls: Sequence[Call]) -> Sequence[Answer]:
         answers = []
         for at, (desk, call) in enumerate(zip(self._desks, calls, strict=True)):
             parcel = self._exchange.call(at, call)
-            answers.append(desk.handle(parcel).body)
+            with self._below.span("shard answer", self.trace.caller()):
+                answers.append(desk.handle(parcel).body)
             self._exchange.answered(at, parcel)
         return answers
 
@@ -128,7 +140,8 @@ class InlineEngine:
         begin = time.perf_counter()
         for at, desk in enumerate(self._desks):
             parcel = self._exchange.alert(at, alert)
-            desk.alert(parcel)
+            with self._below.span("shard alert", self.trace.caller()):
+                desk.alert(parcel)
             self._exchange.answered(at, parcel)
         self.alert_seconds.append(time.perf_counter() - begin)
 
@@ -140,6 +153,14 @@ class InlineEngine:
             "messages": self._exchange.messages(hosts),
             "trust": trust_timings(hosts, self.market.trust_seconds),
         }
+
+    def processes(self) -> list[int]:
+        """None but this one."""
+        return []
+
+    def flush_traces(self) -> list[Sent | None]:
+        """Send the spans of its parts."""
+        return [self._below.flush()]
 
     def fetch(self, record: TickRecord) -> TickRecord:
         """The record itself."""

@@ -93,11 +93,13 @@ class Lessons:
         with phases.measure("learn"):
             engine.start_learning(spec)
 
-    def after(self, tick: int) -> None:
-        """Tick `tick` was cleared: learn, if it is time."""
-        if (tick + 1) % EVERY == 0 and tick < self._ticks:
-            with self._phases.measure("learn"):
-                self._told.append(self._engine.learn(last=False))
+    def after(self, tick: int) -> Mapping[str, float]:
+        """Tick `tick` was cleared: learn, if it is time; the figures of the lesson."""
+        if (tick + 1) % EVERY or tick >= self._ticks:
+            return {}
+        with self._phases.measure("learn"):
+            self._told.append(self._engine.learn(last=False))
+        return self._told[-1]
 
     def finish(self, folder: Path | None, metrics: dict[str, Any]) -> None:
         """Put the figures into `metrics`, and what was learned into the run's folder."""

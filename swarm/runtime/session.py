@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -26,6 +26,7 @@ from swarm.runtime.manifest import manifest_of, timings_of, true_to_the_end
 from swarm.runtime.minds import Minds, minds_of, policies_section
 from swarm.runtime.packing import contiguous, even, pack
 from swarm.runtime.setup import Plan, plan
+from swarm.runtime.telemetry import Telemetry, Watched
 from swarm.runtime.timing import Phases, TimedEngine, TimedSink, alert_timings, negotiation_timings
 from swarm.scenario.fleets import rosters
 from swarm.scenario.load import baseline_of, load_scenario, scenario_yaml
@@ -51,6 +52,9 @@ class Progress(Protocol):
     def starting(self, ready: int, actors: int) -> None:
         """Actors come up."""
 
+    def traced(self, trace_id: str) -> None:
+        """The run is traced under this id."""
+
     def tick(self, cleared: Cleared, operated: Operated) -> None:
         """A tick went by."""
 
@@ -67,6 +71,9 @@ class Silent:
     def starting(self, ready: int, actors: int) -> None:
         """Says nothing."""
 
+    def traced(self, trace_id: str) -> None:
+        """Says nothing."""
+
     def tick(self, cleared: Cleared, operated: Operated) -> None:
         """Says nothing."""
 
@@ -80,6 +87,7 @@ class Options:
         policies_from: folder of trained policies.
         learn: agents go on learning during the run.
         share_policies: one policy for all agents of a kind learns, instead of one for each.
+        watched: metrics, traces and pace.
     """
 
     engine: EngineName = "ray"
@@ -92,6 +100,7 @@ class Options:
     policies_from: Path | None = None
     learn: bool = False
     share_policies: bool = False
+    watched: Watched = field(default_factory=Watched)
 
     def told(self) -> dict[str, Any]:
         """For the manifest."""
@@ -125,6 +134,7 @@ def run(
     policies_from: str | Path | None = None,
     learn: bool = False,
     share_policies: bool = False,
+    watched: Watched | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Run a scenario to its end.
@@ -148,6 +158,7 @@ def run(
         learn: let agents that follow `trained` go on learning; what they learned is in the run's
             folder.
         share_policies: one policy for all agents of a kind learns, instead of one for each.
+        watched: metrics, traces and pace; see `swarm.runtime.telemetry.Watched`.
         progress: is told how it goes.
 
     Returns:
@@ -180,6 +191,7 @@ def run(
         policies_from=None if policies_from is None else Path(policies_from),
         learn=learn,
         share_policies=share_policies,
+        watched=watched or Watched(),
     )
     return run_scenario(scenario, options, told)
 
@@ -192,16 +204,22 @@ def run_scenario(scenario: Scenario, options: Options, progress: Progress) -> Ru
     prepared = _prepare(scenario, options, progress)
     for note in prepared.notes:
         progress.note(note)
-    # The cluster must answer before anything is written.
-    with _connected(options) as cluster:
-        compared = None
-        if baseline is not None:
-            assert scenario.baseline is not None
-            progress.note(f"first {scenario.baseline.name}, to compare")
-            compared = _simulate(baseline, options, progress, cluster, None)
-            if cluster is not None:
-                cluster.end_actors()
-        return _simulate(prepared, options, progress, cluster, compared)
+    telemetry = Telemetry(options.watched, progress.note)
+    done = None
+    try:
+        # The cluster must answer before anything is written.
+        with _connected(options) as cluster:
+            compared = None
+            if baseline is not None:
+                assert scenario.baseline is not None
+                progress.note(f"first {scenario.baseline.name}, to compare")
+                compared = _simulate(baseline, options, progress, cluster, None, telemetry)
+                if cluster is not None:
+                    cluster.end_actors()
+            done = _simulate(prepared, options, progress, cluster, compared, telemetry)
+    finally:
+        telemetry.close(hold=done is not None)
+    return done
 
 
 @dataclass(frozen=True)
@@ -235,6 +253,7 @@ def _simulate(
     progress: Progress,
     cluster: Cluster | None,
     baseline: Run | None,
+    telemetry: Telemetry,
 ) -> Run:
     scenario, ready = prepared.scenario, prepared.plan
     phases = Phases()
@@ -273,9 +292,26 @@ def _simulate(
             learned = Lessons(
                 engine, prepared.minds, ready.rosters, scenario, options.share_policies, phases
             )
-        for tick in steps(timed, scenario.ticks, TimedSink(sink, phases), progress.tick):
+        seen = stack.enter_context(
+            telemetry.observing(
+                scenario,
+                ready.rosters,
+                engine,
+                phases,
+                {
+                    "engine": options.engine,
+                    "hosts": len(hosts),
+                    "signed": ready.signing is not None,
+                    "agents": ready.agents,
+                },
+                None if cluster is None else cluster.metrics(),
+                progress.traced,
+            )
+        )
+        sink, watch = seen.sink(TimedSink(sink, phases)), seen.watcher(progress.tick)
+        for tick in seen.ticks(steps(timed, scenario.ticks, sink, watch)):
             if learned is not None:
-                learned.after(tick)
+                seen.learned(learned.after(tick))
         with phases.measure("write"):
             results = writer.finish()
         if learned is not None:

@@ -14,22 +14,33 @@ from swarm.loop import Closed, Engine, Sink
 from swarm.market.record import Cleared, TickRecord
 from swarm.messages import Alert, Signal
 from swarm.runtime.bargain import Bargain
+from swarm.telemetry.tracing import Trace, Untraced
 
 
 class Phases:
-    """Seconds spent in each phase."""
+    """Seconds spent in each phase.
+
+    Attributes:
+        seconds: so far, by phase.
+        trace: is told when a phase begins and ends.
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+        self.trace: Trace = Untraced()
 
     @contextmanager
-    def measure(self, phase: str) -> Iterator[None]:
-        """Add the time of the block to `phase`."""
+    def measure(self, phase: str, begins: bool = True, ends: bool = True) -> Iterator[None]:
+        """Add the time of the block to `phase`, which begins or ends in another block if not so."""
+        if begins:
+            self.trace.begin(phase)
         begin = time.perf_counter()
         try:
             yield
         finally:
             self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - begin
+        if ends:
+            self.trace.end(phase)
 
 
 class TimedEngine:
@@ -44,12 +55,12 @@ class TimedEngine:
 
     def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
         """See `Engine`."""
-        with self._phases.measure("step"):
+        with self._phases.measure("step", ends=False):
             self._engine.send(signal, notices)
 
     def gather(self) -> Sequence[Any]:
         """See `Engine`."""
-        with self._phases.measure("step"):
+        with self._phases.measure("step", begins=False):
             return self._engine.gather()
 
     def close(self, tick: int, last: Cleared | None, replies: Sequence[Any]) -> Closed:

@@ -98,6 +98,9 @@ def test_progress_is_told_everything() -> None:
         def starting(self, ready: int, actors: int) -> None:
             heard.append("starting")
 
+        def traced(self, trace_id: str) -> None:
+            heard.append("traced")
+
         def tick(self, cleared: Any, operated: Any) -> None:
             heard.append(f"tick {cleared.tick}")
 

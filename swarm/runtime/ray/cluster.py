@@ -17,6 +17,8 @@ from swarm.market.auction import MarketSpec
 from swarm.runtime.local_ray import no_cluster, probe, uninterrupted
 from swarm.runtime.ray.calls import Started
 from swarm.runtime.ray.engine import RayEngine
+from swarm.runtime.ray.metrics import RayOutlet
+from swarm.telemetry.metrics import Outlet
 
 ACTORS_PER_CPU = 4
 
@@ -32,6 +34,7 @@ class Cluster:
         """
         self._actors: list[Any] = []
         self.owned = not ray.is_initialized()
+        self._theirs = address is not None or not self.owned
         if not self.owned:
             return
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -76,6 +79,10 @@ class Cluster:
     ) -> RayEngine:
         """An engine on this cluster; its actors end when the cluster is closed."""
         return RayEngine(market, operator, hosts, started, self._actors)
+
+    def metrics(self) -> Outlet | None:
+        """Takes metrics for the cluster to export; None on a Ray that was started here."""
+        return RayOutlet() if self._theirs else None
 
     def end_actors(self) -> None:
         """End the actors of all engines started so far."""

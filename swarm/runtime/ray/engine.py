@@ -34,6 +34,8 @@ from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostFacts, framed, trust_timings, unframed
 from swarm.runtime.packing import described
 from swarm.runtime.ray.calls import Started, actor_class, translated, wait
+from swarm.telemetry.caller import Sent
+from swarm.telemetry.tracing import Trace, Untraced
 
 if TYPE_CHECKING:
     from swarm.learning.files import PolicySet
@@ -61,6 +63,7 @@ class RayEngine:
         placements: node id and process id of each host.
         alert_seconds: wall-clock time of each alert, from the call to the last acknowledgement.
         bargain: the rounds of negotiations.
+        trace: says in which span calls are made.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class RayEngine:
         self.alert_seconds: list[float] = []
         self._owner = owner
         self._learner: Any = None
+        self.trace: Trace = Untraced()
 
     def start_learning(self, spec: TeamSpec) -> None:
         """Start the learner's actor; agents act on what the plan gave until `learn` is called."""
@@ -112,7 +116,9 @@ class RayEngine:
         lived = [actor.experience.remote() for actor in self._actors]
         with translated(self._names, lived):
             learn = self._learner.learn.options(num_returns=2)
-            learned, told = learn.remote(last, *lived, self._operator.experience.remote())
+            learned, told = learn.remote(
+                last, self.trace.caller(), *lived, self._operator.experience.remote()
+            )
             ray.get([each.take.remote(learned) for each in (*self._actors, self._operator)])
             return ray.get(told)  # type: ignore[no-any-return]
 
@@ -129,12 +135,12 @@ class RayEngine:
     def send(self, signal: Signal, notices: Sequence[Any] | None) -> None:
         """Start the step of every host."""
         told = [None] * len(self._actors) if notices is None else notices
-        data, exchange = encode(signal), self._exchange
+        data, exchange, caller = encode(signal), self._exchange, self.trace.caller()
         self._posted, self._pending = [], []
         for at, (actor, notice) in enumerate(zip(self._actors, told, strict=True)):
             parcel = exchange.step(at, signal.tick, notice is not None)
             self._posted.append(parcel)
-            call = actor.step.remote(encode(parcel), data, notice, exchange.arrived[at])
+            call = actor.step.remote(encode(parcel), data, notice, exchange.arrived[at], caller)
             self._pending.append(call)
 
     def gather(self) -> Sequence[Any]:
@@ -156,10 +162,14 @@ class RayEngine:
                 agreed, answers = self._negotiate(tick, drawn, replies)
             if self._by_reference:
                 clear = self._market.clear.options(num_returns=parts)
-                cleared, record, *notices = clear.remote(tick, drawn, agreed, answers, *replies)
+                cleared, record, *notices = clear.remote(
+                    tick, drawn, agreed, answers, self.trace.caller(), *replies
+                )
                 operated, told = ray.get([operating, cleared])
             else:
-                clearing = self._market.clear.remote(tick, drawn, agreed, answers, *replies)
+                clearing = self._market.clear.remote(
+                    tick, drawn, agreed, answers, self.trace.caller(), *replies
+                )
                 operated, (told, record, *notices) = ray.get([operating, clearing])
         for at, parcel in enumerate(self._posted):
             self._exchange.answered(at, parcel)
@@ -178,7 +188,7 @@ class RayEngine:
     def _call(self, calls: Sequence[Call]) -> list[Answer]:
         parcels = [self._exchange.call(at, call) for at, call in enumerate(calls)]
         pending = [
-            actor.answer.remote(framed(parcel))
+            actor.answer.remote(framed(parcel), self.trace.caller())
             for actor, parcel in zip(self._actors, parcels, strict=True)
         ]
         with translated(self._names, pending):
@@ -191,7 +201,7 @@ class RayEngine:
         """References to what everybody and what the market is told."""
         cleared = None if last is None else encode(last)
         operate = self._operator.operate.options(num_returns=2)
-        told: list[Any] = operate.remote(tick, cleared, *replies)
+        told: list[Any] = operate.remote(tick, cleared, self.trace.caller(), *replies)
         return told
 
     def alert(self, alert: Alert) -> None:
@@ -203,7 +213,7 @@ class RayEngine:
         begin = time.perf_counter()
         parcels = [self._exchange.alert(at, alert) for at in range(len(self._actors))]
         calls = [
-            actor.alert.remote(framed(parcel))
+            actor.alert.remote(framed(parcel), self.trace.caller())
             for actor, parcel in zip(self._actors, parcels, strict=True)
         ]
         with translated(self._names, calls):
@@ -227,6 +237,18 @@ class RayEngine:
             "messages": self._exchange.messages(hosts),
             "trust": trust_timings(hosts, market),
         }
+
+    def processes(self) -> list[int]:
+        """Process ids of the hosts on this machine."""
+        here = ray.get_runtime_context().get_node_id()
+        return [process for node, process in self.placements if node == here]
+
+    def flush_traces(self) -> list[Sent | None]:
+        """Have every actor send the spans it still holds."""
+        actors = [*self._actors, self._market, self._operator]
+        actors += [] if self._learner is None else [self._learner]
+        flushed: list[Sent | None] = ray.get([actor.flush_traces.remote() for actor in actors])
+        return flushed
 
     def fetch(self, record: Any) -> TickRecord:
         """The record behind a handle."""
