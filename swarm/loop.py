@@ -59,6 +59,21 @@ class Closed:
     record: Any
 
 
+@dataclass(frozen=True)
+class Boundary:
+    """Where a run stands between two ticks, with all that the loop itself remembers.
+
+    Attributes:
+        tick: that was cleared last.
+        signal: for the next.
+        closed: what was made of its replies; its record is not written yet.
+    """
+
+    tick: int
+    signal: Signal
+    closed: Closed
+
+
 class Sink(Protocol):
     """Takes what each tick gave."""
 
@@ -69,15 +84,28 @@ class Sink(Protocol):
 Watcher = Callable[[Cleared, Operated], None]
 
 
-def steps(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> Iterator[int]:
+def steps(
+    engine: Engine, ticks: int, sink: Sink, watch: Watcher, since: Boundary | None = None
+) -> Iterator[Boundary]:
     """Run `ticks` ticks on `engine`, writing each to `sink` and showing it to `watch`.
 
+    Args:
+        engine: where the parts run.
+        ticks: of the whole run.
+        sink: takes what each tick gave.
+        watch: is shown each tick.
+        since: where to go on, with an engine and a sink that stood there; None: from the start.
+
     Yields:
-        Each tick as it is cleared, the closing steps too. What is done there happens between
-        ticks: hosts are idle.
+        Where the run stands after each tick, the closing steps too. What is done there happens
+        between ticks: hosts are idle.
     """
-    signal, notices, closed = engine.first_signal(), None, None
-    for tick in range(ticks + CLOSING_STEPS):
+    if since is None:
+        first, signal, notices, closed = 0, engine.first_signal(), None, None
+    else:
+        first, signal, closed = since.tick + 1, since.signal, since.closed
+        notices = closed.notices
+    for tick in range(first, ticks + CLOSING_STEPS):
         engine.send(signal, notices)
         if closed is not None and closed.operated.balance is not None:
             # Results leave while the hosts work.
@@ -90,7 +118,7 @@ def steps(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> Iterator[in
         if closed.operated.alert is not None:
             engine.alert(closed.operated.alert)
         watch(cleared, closed.operated)
-        yield tick
+        yield Boundary(tick, signal, closed)
 
 
 def simulate(engine: Engine, ticks: int, sink: Sink, watch: Watcher) -> None:

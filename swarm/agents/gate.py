@@ -88,6 +88,9 @@ class Gate:
     `day` is all that it remembers from tick to tick.
     """
 
+    STATE = ("day",)
+    """See `swarm.snapshot`."""
+
     def __init__(
         self,
         kind: Kind,

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 class Host:
     """Steps its shards. One call a tick; calls must come in order of ticks."""
 
+    STATE = ("shards", "_tick", "_withheld", "_curves", "_alerts")
+    """See `swarm.snapshot`."""
+
     def __init__(self, specs: Sequence[ShardSpec]) -> None:
         self.shards = [Shard(spec) for spec in specs]
         self.rules = specs[0].negotiation

@@ -19,6 +19,7 @@ from swarm.errors import RunError, UsageError, nearest
 from swarm.market.orders import MAX_PRICE_MILLI, MILLI_PER_UNIT
 from swarm.messages import Float, Int
 from swarm.scenario.roster import Roster
+from swarm.snapshot import stateful
 
 if TYPE_CHECKING:
     from swarm.agents.experience import Experience
@@ -117,6 +118,22 @@ class Learning(Policy, Protocol):
 
     def experience(self) -> Mapping[str, Experience]:
         """What every network decided and what came of it, since the last call."""
+
+
+def keeps(policy: Any) -> bool:
+    """Whether a policy has a state that a checkpoint must hold.
+
+    Raises:
+        RunError: it has one and does not say which attributes it is made of.
+    """
+    if policy is None or not policy.traits.has_memory:
+        return False
+    if not stateful(policy):
+        raise RunError(
+            f"policy {type(policy).__name__} has a memory and no STATE: name in it the attributes "
+            "that a checkpoint must hold, or run with --checkpoint-every 0"
+        )
+    return True
 
 
 class Heuristic:

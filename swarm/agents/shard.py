@@ -18,6 +18,7 @@ from swarm.agents.policy import (
     Policy,
     Settled,
     checked_action,
+    keeps,
     load_policy,
     of_rows,
 )
@@ -112,6 +113,12 @@ class Acted:
     dispatches: Dispatches | None = None
 
 
+_STATE = (
+    *("state", "sent", "shadow", "acted", "holder", "_gate", "_forecaster", "_next_tick"),
+    *("_signal", "_carbon_before", "_costs", "_accepted_w", "_forecast_w"),
+)
+
+
 class Shard:
     """Steps its agents. One call a tick; calls must come in order of ticks.
 
@@ -122,6 +129,12 @@ class Shard:
         holder: the agents' keys and contracts; None where nothing is signed.
         nature: the world as it meets the agents.
     """
+
+    @property
+    def STATE(self) -> tuple[str, ...]:
+        """See `swarm.snapshot`."""
+        kept = [name for name in ("policy", "_shadow_policy") if keeps(getattr(self, name))]
+        return (*_STATE, *kept)
 
     def __init__(self, spec: ShardSpec) -> None:
         roster = spec.roster
@@ -153,6 +166,7 @@ class Shard:
         # Of the interval before the last one delivered, and of the last one.
         self._costs = [NOTHING, NOTHING]
         self._accepted_w = NOTHING_SOLD
+        self._forecast_w = NOTHING, NOTHING
         self._responds = spec.responds or not self.kind.FLEXIBLE
 
     def step(
@@ -371,29 +385,3 @@ class Shard:
 
     def _uniforms(self, stream: str, tick: int) -> Float:
         return uniforms(self.spec.seed, stream, tick, int(self.agents[0]), len(self.agents))
-
-
-def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
-    """The part of a shard's spec with its agents `start` to `stop - 1`, counted in the shard."""
-    roster = spec.roster
-    part = Roster(
-        roster.kind,
-        roster.first + start,
-        roster.ids[start:stop],
-        roster.fleets[start:stop],
-        roster.assets[start:stop],
-    )
-    series, columns = {}, {}
-    for role, column in spec.columns.items():
-        # Only the columns its agents use: what does not travel costs nothing.
-        used, columns[role] = np.unique(column[start:stop], return_inverse=True)
-        series[role] = np.ascontiguousarray(spec.series[role][:, used])
-    learned = None if spec.learned is None else of_rows(spec.learned, start, stop)
-    return replace(
-        spec,
-        roster=part,
-        series=series,
-        columns=columns,
-        learned=learned,
-        first_row=spec.first_row + start,
-    )

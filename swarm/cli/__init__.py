@@ -14,6 +14,7 @@ from swarm.errors import SwarmError
 
 COMMANDS = {
     "run": ("swarm.cli.run", "Run a scenario."),
+    "resume": ("swarm.cli.resume", "Go on with a run that was stopped."),
     "compare": ("swarm.cli.compare", "Compare policies on the same seeds and days."),
     "train": ("swarm.cli.train", "Let the agents of a scenario learn."),
     "list": ("swarm.cli.list_", "List the built-in scenarios."),

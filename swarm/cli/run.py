@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from swarm.cli.watched import watched, watched_options
+
+if TYPE_CHECKING:
+    from swarm.cli.log import JsonLog
+    from swarm.cli.progress import RunProgress
+    from swarm.cli.watch import Watch
+    from swarm.results.run import Run
 
 
 class _PerActor(click.ParamType):  # type: ignore[type-arg]
@@ -87,6 +93,13 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     is_flag=True,
     help="Decide everything and move nothing; the same as --set trust.shadow=true.",
 )
+@click.option(
+    "--checkpoint-every",
+    type=int,
+    metavar="TICKS",
+    help="Distance of checkpoints for `swarm resume`; by default as many as take less than 2 % of "
+    "the run, 0: none.",
+)
 @watched_options
 @click.option(
     "--log-format",
@@ -116,6 +129,7 @@ def command(
     keys: Path | None,
     watch: bool,
     shadow: bool,
+    checkpoint_every: int | None,
     log_format: str,
     as_json: bool,
     quiet: bool,
@@ -127,13 +141,7 @@ def command(
     swarm run --scenario price_spike
     swarm run --scenario price_spike --agents 500 --seed 3 --set market.price_cap=20000
     """
-    if watch and quiet:
-        raise click.UsageError("--watch shows the run and --quiet shows nothing: give one of them")
-    if watch and log_format == "json":
-        raise click.UsageError("--watch draws for people and --log-format json does not")
-    from swarm.cli.log import JsonLog
-    from swarm.cli.progress import RunProgress
-    from swarm.cli.watch import Watch
+    progress = shown(watch, log_format, quiet)
     from swarm.runtime.session import run
 
     if policy is not None and ":" in policy and "" not in sys.path:
@@ -141,12 +149,7 @@ def command(
         sys.path.insert(0, str(Path.cwd()))
     if shadow:
         sets = (*sets, "trust.shadow=true")
-    progress: Watch | RunProgress | JsonLog
-    if log_format == "json":
-        progress = JsonLog(quiet=quiet)
-    else:
-        progress = Watch() if watch else RunProgress(quiet=quiet)
-    with progress:
+    with progress as told:
         done = run(
             scenario,
             ticks=ticks,
@@ -164,9 +167,30 @@ def command(
             share_policies=share_policies,
             out=out,
             keys=keys,
+            checkpoint_every=checkpoint_every,
             watched=watched(**telemetry),
-            progress=progress,
+            progress=told,
         )
+    tell(done, as_json, quiet)
+
+
+def shown(watch: bool, log_format: str, quiet: bool) -> Watch | RunProgress | JsonLog:
+    """Who is told how a run goes, as the options of a command ask for."""
+    if watch and quiet:
+        raise click.UsageError("--watch shows the run and --quiet shows nothing: give one of them")
+    if watch and log_format == "json":
+        raise click.UsageError("--watch draws for people and --log-format json does not")
+    from swarm.cli.log import JsonLog
+    from swarm.cli.progress import RunProgress
+    from swarm.cli.watch import Watch
+
+    if log_format == "json":
+        return JsonLog(quiet=quiet)
+    return Watch() if watch else RunProgress(quiet=quiet)
+
+
+def tell(done: Run, as_json: bool, quiet: bool) -> None:
+    """Print what came of a run."""
     if as_json:
         whole = {
             **done.metrics,

@@ -42,6 +42,7 @@ from swarm.messages import (
     in_global_order,
     sum_columns,
 )
+from swarm.snapshot import stateful
 
 if TYPE_CHECKING:
     from swarm.agents.experience import Experience
@@ -88,6 +89,14 @@ class OperatorSpec:
 
 class Operator:
     """Operates intervals in order; remembers a day of prices and the state of the grid."""
+
+    @property
+    def STATE(self) -> tuple[str, ...]:
+        """See `swarm.snapshot`."""
+        own = ("_prices", "_short_w", "_asked_w", "_forecast_w", "_forecast_error_w", "_gain")
+        physical = () if self._physics is None else ("_physics", "_outlook")
+        policy = ("_policy",) if stateful(self._policy) else ()
+        return (*own, "_alerted", *physical, *policy)
 
     def __init__(self, spec: OperatorSpec) -> None:
         self.spec = spec

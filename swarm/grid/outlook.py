@@ -32,6 +32,9 @@ REMEMBERED = (
 class Outlook:
     """Histories of the last intervals; makes an `OperatorView` of them once a tick."""
 
+    STATE = ("_past",)
+    """See `swarm.snapshot`."""
+
     def __init__(
         self,
         *,

@@ -123,6 +123,9 @@ class Happened:
 class Physics:
     """Runs interval after interval; remembers frequency, reactive power and the last flow."""
 
+    STATE = ("_state", "_voltage", "_last_flow_w", "_last_sudden_w")
+    """See `swarm.snapshot`."""
+
     def __init__(self, spec: PhysicsSpec) -> None:
         self.spec = spec
         self._capability = Capability(

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 class FeederVoltage:
     """The feeder with its agents; remembers where the last interval left each inverter."""
 
+    STATE = ("_reactive_var", "_curtailed_w")
+    """See `swarm.snapshot`."""
+
     def __init__(self, spec: PhysicsSpec) -> None:
         assert spec.feeder is not None
         self._feeder, self._bus = Feeder(spec.feeder), spec.bus

@@ -42,6 +42,12 @@ class TrainedOperator:
 
     traits = OperatorTraits(stochastic=False, needs_training=True, has_memory=False)
 
+    @property
+    def STATE(self) -> tuple[str, ...]:
+        """See `swarm.snapshot`; what it acts with changes only where it learns."""
+        learns = ("_weights", "_epsilon", "_ticks", "_seen", "_chosen", "_rewards")
+        return () if self._epsilon is None else learns
+
     def __init__(self) -> None:
         self._weights: Weights = {}
         self._epsilon: float | None = None

@@ -59,6 +59,12 @@ class _ReserveMoney:
 class Market:
     """Clears and settles. Holds the ledger and the one contract set that is not settled yet."""
 
+    STATE = (
+        *("balances_micro", "operator_micro", "rounding_micro", "_open", "_shadow", "_last_price"),
+        "_before_w",
+    )
+    """See `swarm.snapshot`."""
+
     def __init__(self, spec: MarketSpec) -> None:
         self.spec = spec
         self.agents = spec.agents

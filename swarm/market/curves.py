@@ -135,6 +135,9 @@ class Curves:
     side, however many agents there are.
     """
 
+    STATE = ("orders", "answered", "slowest_ms", "_supply", "_demand")
+    """See `swarm.snapshot`."""
+
     def __init__(
         self,
         orders: Orders,

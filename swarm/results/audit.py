@@ -23,6 +23,7 @@ import pyarrow as pa
 from swarm.errors import RunError, UsageError
 from swarm.results.folder import write_bytes, write_json
 from swarm.results.tables import parquet_bytes, read_parquet
+from swarm.snapshot import restore
 from swarm.trust.audit import AuditLog
 from swarm.trust.keys import PUBLIC_BYTES, Key, Purpose, check_public_keys, sign
 from swarm.trust.records import Record
@@ -40,22 +41,37 @@ _KEYS_SCHEMA = pa.schema(
 class AuditWriter:
     """Writes the audit log of a run and signs its anchors."""
 
-    def __init__(self, folder: Path | None, run_id: bytes, market: Key) -> None:
-        """Start the log and anchor that it is empty.
+    STATE = ("_ticks", "position")
+    """See `swarm.snapshot`."""
+
+    def __init__(self, folder: Path | None, run_id: bytes, market: Key, kept: Any = None) -> None:
+        """Start the log and anchor that it is empty, or go back to where it once stood.
 
         Args:
             folder: the run's folder; None keeps the log in memory.
             run_id: the run's id, 1 to 255 bytes.
             market: signs the anchors.
+            kept: what `swarm.snapshot.capture` made of a writer to this folder; None: a new log.
 
         Raises:
-            RunError: where the folder has a log already or cannot be written; `write` likewise.
+            RunError: where the folder has a log already, or not the one that was kept, or cannot
+                be written; `write` likewise.
         """
         self._folder = folder
-        self._log = AuditLog(None if folder is None else folder / LOG, run_id)
         self._sign = partial(sign, market, Purpose.ANCHOR)
-        self._ticks = 0
+        if kept is None or folder is None:
+            self._log = AuditLog(None if folder is None else folder / LOG, run_id)
+            self._ticks = 0
+        else:
+            state = kept["$state"]
+            self._ticks = int(state["_ticks"])
+            self._log = AuditLog.recover(folder / LOG, restore(None, state["position"]))
         self.anchor()
+
+    @property
+    def position(self) -> tuple[int, bytes]:
+        """Records in the log, and the head of the chain."""
+        return self._log.count, self._log.head
 
     def write(self, tick: int, records: Sequence[Record]) -> None:
         """Append the records of one tick in one write, maybe none; ticks come in order.

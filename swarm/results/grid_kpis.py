@@ -54,6 +54,13 @@ NEVER = -1.0
 class GridTotals:
     """Sums and extremes over the ticks of a run so far."""
 
+    STATE = (
+        *("sums", "money", "_ticks", "_outside_s", "_low_hz", "_high_hz", "_steepest", "_settle_s"),
+        *("_pending_s", "_response_s", "_buses", "_in_band", "_failures", "_low_pu", "_high_pu"),
+        "_loading",
+    )
+    """See `swarm.snapshot`."""
+
     def __init__(self, scenario: Scenario) -> None:
         self._grid = scenario.grid
         self._feeder = self._grid is not None and self._grid.feeder is not None

@@ -101,6 +101,12 @@ _BALANCE_SUMS = (
 class Totals:
     """Sums over the ticks of a run so far."""
 
+    STATE = (
+        *("ticks", "grid", "trust", "sums", "prices_milli", "markup_weighted", "by_kind"),
+        *("floats", "floats_at_end", "sold_w"),
+    )
+    """See `swarm.snapshot`."""
+
     def __init__(self, scenario: Scenario, rosters: Sequence[Roster]) -> None:
         self.agents = sum(len(roster) for roster in rosters)
         self.ticks = 0

@@ -28,6 +28,9 @@ TRUST_DEFINITIONS = {
 class TrustTotals:
     """Sums over the ticks of a run so far."""
 
+    STATE = ("_signed", "_ticks", "_agents", "_sums", "_refusals", "_violations")
+    """See `swarm.snapshot`."""
+
     def __init__(self, scenario: Scenario) -> None:
         self._negotiates = scenario.market.mechanism == "negotiated"
         self._signed = False

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from swarm.errors import RunError
 from swarm.grid.balance import Operated
 from swarm.grid.feeder_table import FeederTable
 from swarm.market.record import TickRecord
@@ -62,6 +63,9 @@ def sampled_agents(scenario: Scenario, agents: int) -> Int | None:
 
 class ResultWriter:
     """A `swarm.loop.Sink`: writes tables, adds up metrics."""
+
+    STATE = ("_totals", "_parts", "_store")
+    """See `swarm.snapshot`."""
 
     def __init__(
         self,
@@ -148,6 +152,10 @@ class ResultWriter:
             parts["buses"].add(tables.bus_columns(tick, self._buses, operated.voltages))
             parts["lines"].add(tables.line_columns(tick, self._lines, operated.voltages))
 
+    def check_parts(self) -> None:
+        """Raise RunError where a part that was written is no longer as it was written."""
+        self._store.check()
+
     def finish(self) -> Results:
         """Write the last parts and the checksums."""
         for part in self._parts.values():
@@ -161,6 +169,9 @@ class ResultWriter:
 
 class _Store:
     """Where parts go; keeps the checksum of each."""
+
+    STATE = ("checksums", "_count")
+    """See `swarm.snapshot`."""
 
     def __init__(self, folder: Path | None) -> None:
         self.checksums: dict[str, str] = {}
@@ -180,6 +191,17 @@ class _Store:
         else:
             write_bytes(self._folder / path, data)
 
+    def check(self) -> None:
+        """See `ResultWriter.check_parts`."""
+        for path, expected in self.checksums.items():
+            assert self._folder is not None
+            try:
+                actual = hashlib.sha256((self._folder / path).read_bytes()).hexdigest()
+            except OSError as error:
+                raise RunError(f"{self._folder / path}: {error.strerror or error}") from None
+            if actual != expected:
+                raise RunError(f"{self._folder / path}: damaged, it is not what the run wrote")
+
     def finish(self) -> None:
         """Write the checksums."""
         if self._folder is not None:
@@ -188,6 +210,9 @@ class _Store:
 
 class _Parts:
     """One table: the ticks since its last part."""
+
+    STATE = ("_ticks",)
+    """See `swarm.snapshot`."""
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from swarm import snapshot
 from swarm.agents.experience import Experience, together
 from swarm.agents.host import Host
 from swarm.agents.policy import Learned
@@ -68,6 +69,14 @@ class HostActor:
         """See `Below.flush`."""
         return self._below.flush()
 
+    def capture(self) -> bytes:
+        """The state of its agents."""
+        return snapshot.pack(snapshot.capture(self._desk.host))
+
+    def restore(self, data: bytes) -> None:
+        """Put it back, into a host as it was made."""
+        snapshot.restore(self._desk.host, snapshot.unpack(data))
+
     def experience(self) -> dict[str, Mapping[str, Experience]]:
         """See `Host.experience`."""
         return self._desk.host.experience()
@@ -107,6 +116,14 @@ class LearnerActor:
         """See `Team.policies`."""
         return self._team.policies()
 
+    def capture(self) -> bytes:
+        """See `Team.state`."""
+        return snapshot.pack(self._team.state())
+
+    def restore(self, data: bytes) -> None:
+        """See `Team.load`."""
+        self._team.load(snapshot.unpack(data))
+
 
 class MarketActor:
     """`Market` behind bytes: the clearing, the record, then one notice per host."""
@@ -118,6 +135,14 @@ class MarketActor:
     def flush_traces(self) -> Sent | None:
         """See `Below.flush`."""
         return self._below.flush()
+
+    def capture(self) -> bytes:
+        """The state of the market."""
+        return snapshot.pack(snapshot.capture(self._market))
+
+    def restore(self, data: bytes) -> None:
+        """Put it back, into a market as it was made."""
+        snapshot.restore(self._market, snapshot.unpack(data))
 
     def trust_seconds(self) -> float:
         """See `Market.trust_seconds`."""
@@ -167,6 +192,14 @@ class OperatorActor:
     def flush_traces(self) -> Sent | None:
         """See `Below.flush`."""
         return self._below.flush()
+
+    def capture(self) -> bytes:
+        """The state of the operator."""
+        return snapshot.pack(snapshot.capture(self._operator))
+
+    def restore(self, data: bytes) -> None:
+        """Put it back, into an operator as it was made."""
+        snapshot.restore(self._operator, snapshot.unpack(data))
 
     def experience(self) -> dict[str, dict[str, Experience]]:
         """See `Operator.experience`; empty where it does not learn."""

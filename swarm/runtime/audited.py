@@ -56,7 +56,11 @@ def trust_section(ready: Plan, public_keys: bytes) -> dict[str, Any] | None:
 
 @contextmanager
 def audited(
-    folder: Path | None, ready: Plan, public_keys: bytes, manifest: dict[str, Any]
+    folder: Path | None,
+    ready: Plan,
+    public_keys: bytes,
+    manifest: dict[str, Any],
+    kept: Any = None,
 ) -> Iterator[AuditWriter | None]:
     """The audit log while the block lasts, anchored however it ends; None where nothing is signed.
 
@@ -65,12 +69,13 @@ def audited(
         ready: the run.
         public_keys: the file of public keys.
         manifest: has the `trust_section`, and is told of the anchor.
+        kept: the log's state at a checkpoint to go back to; None: a new log.
     """
     signing = ready.signing
     if signing is None:
         yield None
         return
-    audit = AuditWriter(folder, signing.run, signing.market_key())
+    audit = AuditWriter(folder, signing.run, signing.market_key(), kept)
     if folder is not None:
         write_bytes(folder / PUBLIC_KEYS, public_keys)
     try:

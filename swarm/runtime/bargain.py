@@ -23,6 +23,9 @@ class Bargain:
         answers: of agents so far.
     """
 
+    STATE = ("answers", "_last")
+    """See `swarm.snapshot`."""
+
     def __init__(self, spec: MarketSpec, carry: Carrier) -> None:
         self.seconds: list[float] = []
         self.answers = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,15 +14,17 @@ from swarm.agents.host import Host
 from swarm.agents.policy import Learned
 from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import Operator, OperatorSpec
-from swarm.loop import Closed
+from swarm.loop import Boundary, Closed
 from swarm.market.auction import MarketSpec
 from swarm.market.auctioneer import Market
 from swarm.market.negotiation import Answer, Call
 from swarm.market.record import Agreed, Cleared, TickRecord
-from swarm.messages import Alert, Notice, Signal, StepReply
+from swarm.messages import Alert, Notice, Signal, StepReply, decode, encode
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostDesk, Told, trust_timings
+from swarm.runtime.kept import host_part, kept_loop, loop_of
 from swarm.runtime.setup import of_operator
+from swarm.snapshot import capture, pack, restore, unpack
 from swarm.telemetry.caller import Below, Sent
 from swarm.telemetry.tracing import Trace, Untraced
 
@@ -153,6 +156,31 @@ class InlineEngine:
             "messages": self._exchange.messages(hosts),
             "trust": trust_timings(hosts, self.market.trust_seconds),
         }
+
+    def capture(self, at: Boundary) -> dict[str, bytes]:
+        """The state of all parts between two ticks, by name."""
+        held: dict[str, Any] = {"market": self.market, "operator": self.operator}
+        held |= {host_part(index): host for index, host in enumerate(self.hosts)}
+        parts = {name: pack(capture(part)) for name, part in held.items()}
+        if self._team is not None:
+            parts["learner"] = pack(self._team.state())
+        settled = at.closed.record
+        record = b"" if settled is None else encode(settled)
+        notices = [encode(notice) for notice in at.closed.notices]
+        return parts | kept_loop(at, record, notices, self.bargain)
+
+    def restore(self, parts: Mapping[str, bytes]) -> Boundary:
+        """Stand where `capture` was called, in an engine as it was made."""
+        restore(self.market, unpack(parts["market"]))
+        restore(self.operator, unpack(parts["operator"]))
+        for index, host in enumerate(self.hosts):
+            restore(host, unpack(parts[host_part(index)]))
+        if self._team is not None:
+            self._team.load(unpack(parts["learner"]))
+        at, record, notices = loop_of(parts, self.bargain)
+        told = [decode(notice, Notice) for notice in notices]
+        settled = decode(record, TickRecord) if record else None
+        return replace(at, closed=replace(at.closed, notices=told, record=settled))
 
     def processes(self) -> list[int]:
         """None but this one."""

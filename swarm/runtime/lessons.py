@@ -58,6 +58,9 @@ def learning(minds: Minds) -> Minds:
 class Lessons:
     """The lessons of one run."""
 
+    STATE = ("_told",)
+    """See `swarm.snapshot`."""
+
     def __init__(
         self,
         engine: LearningEngine,

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from swarm.agents.shard import ShardSpec, cut
+from swarm.agents.policy import of_rows
+from swarm.agents.shard import ShardSpec
 from swarm.grid.operator import OperatorSpec
 from swarm.market.auction import MarketSpec
 from swarm.runtime.setup import Plan
+from swarm.scenario.roster import Roster
 from swarm.trust.holder import BLOCK
 
 
@@ -61,6 +63,26 @@ def even(agents: Plan, hosts: int) -> tuple[tuple[ShardSpec, ...], ...]:
     return tuple(packed)
 
 
+def as_laid_out(
+    agents: Plan, layout: Sequence[Sequence[tuple[str, int, int]]]
+) -> tuple[tuple[ShardSpec, ...], ...]:
+    """Hosts as a checkpoint has them.
+
+    Args:
+        agents: the run.
+        layout: of each host its shards: kind, global index of the first agent, number of agents.
+    """
+    by_kind = {spec.roster.kind: spec for spec in agents.shards}
+    hosts = []
+    for host in layout:
+        parts = []
+        for kind, first, n in host:
+            start = first - by_kind[kind].roster.first
+            parts.append(cut(by_kind[kind], start, start + n))
+        hosts.append(tuple(parts))
+    return tuple(hosts)
+
+
 def _between(agents: Plan, start: int, stop: int) -> tuple[ShardSpec, ...]:
     parts = []
     for spec in agents.shards:
@@ -69,3 +91,29 @@ def _between(agents: Plan, start: int, stop: int) -> tuple[ShardSpec, ...]:
         if high > low:
             parts.append(cut(spec, low, high))
     return tuple(parts)
+
+
+def cut(spec: ShardSpec, start: int, stop: int) -> ShardSpec:
+    """The part of a shard's spec with its agents `start` to `stop - 1`, counted in the shard."""
+    roster = spec.roster
+    part = Roster(
+        roster.kind,
+        roster.first + start,
+        roster.ids[start:stop],
+        roster.fleets[start:stop],
+        roster.assets[start:stop],
+    )
+    series, columns = {}, {}
+    for role, column in spec.columns.items():
+        # Only the columns its agents use: what does not travel costs nothing.
+        used, columns[role] = np.unique(column[start:stop], return_inverse=True)
+        series[role] = np.ascontiguousarray(spec.series[role][:, used])
+    learned = None if spec.learned is None else of_rows(spec.learned, start, stop)
+    return replace(
+        spec,
+        roster=part,
+        series=series,
+        columns=columns,
+        learned=learned,
+        first_row=spec.first_row + start,
+    )

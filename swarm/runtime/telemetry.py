@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from swarm.errors import UsageError
 from swarm.grid.balance import Operated
-from swarm.loop import Sink, Watcher
+from swarm.loop import Boundary, Sink, Watcher
 from swarm.market.record import Cleared, TickRecord
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.timing import Phases
@@ -181,7 +181,7 @@ class Observed:
     ) -> None:
         self._meter, self._tracing, self._engine = meter, tracing, engine
         self._phases, self._pace_s = phases, pace_s
-        self._before: dict[str, float] = {}
+        self._before = dict(phases.seconds)
         self._rounds = self._alerts = 0
         self._asked = float("-inf")
 
@@ -201,9 +201,9 @@ class Observed:
         """Writes to `sink` and tells the metrics."""
         return sink if self._meter is None else _MeteredSink(sink, self._meter)
 
-    def ticks(self, steps: Iterator[int]) -> Iterator[int]:
-        """The steps of a run, each measured together with what is done after it."""
-        tick = 0
+    def ticks(self, steps: Iterator[Boundary], first: int = 0) -> Iterator[Boundary]:
+        """The steps of a run from tick `first`, each measured with what is done after it."""
+        tick = first
         while True:
             begin = time.perf_counter()
             if self._tracing is not None:

@@ -103,6 +103,9 @@ class Verifier:
         UsageError: where the run id, the market's or the shard's key, or the limits are unusable.
     """
 
+    STATE = ("_low_w", "_high_w", "_tick", "_acted", "_used")
+    """See `swarm.snapshot`."""
+
     def __init__(
         self,
         *,

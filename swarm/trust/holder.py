@@ -132,6 +132,9 @@ class Holder:
         seconds: processor time of both so far, of this thread.
     """
 
+    STATE = ("signatures", "checked", "_blocks")
+    """See `swarm.snapshot`."""
+
     def __init__(self, signing: Signing, first: int, names: Sequence[str]) -> None:
         """Take the agents called `names`, `first` the global index of the first.
 

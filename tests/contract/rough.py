@@ -12,7 +12,7 @@ import numpy as np
 from swarm.agents.effects import Clock, Effect
 from swarm.agents.host import Host
 from swarm.agents.policy import Exploration, Learned
-from swarm.agents.shard import Shard, ShardSpec, cut
+from swarm.agents.shard import Shard, ShardSpec
 from swarm.agents.view import View
 from swarm.learning.networks import Weights
 from swarm.market.orders import SELL
@@ -26,6 +26,7 @@ from swarm.messages import (
     concatenate,
     encode,
 )
+from swarm.runtime.packing import cut
 from tests.agents.helpers import CAP, FLOOR, shard_spec, signal
 from tests.learning.sets import drawn
 

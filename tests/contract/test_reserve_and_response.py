@@ -19,7 +19,7 @@ from swarm.agents.effects import Clock, Effect
 from swarm.agents.host import Host
 from swarm.agents.kinds import KINDS
 from swarm.agents.policy import BUILT_IN
-from swarm.agents.shard import Shard, ShardSpec, cut
+from swarm.agents.shard import Shard, ShardSpec
 from swarm.market.orders import BUY, SELL
 from swarm.messages import (
     DOWN,
@@ -34,6 +34,7 @@ from swarm.messages import (
     StepReply,
     encode,
 )
+from swarm.runtime.packing import cut
 from tests.agents.helpers import check_meters, shard_spec, signal
 
 from .rough import ASSETS, POLICIES, TICKS, rough_signal, weights_of, with_weights

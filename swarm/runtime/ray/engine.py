@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from swarm.agents.shard import ShardSpec
 from swarm.errors import RunError
 from swarm.grid.balance import Operated
 from swarm.grid.operator import OperatorSpec
-from swarm.loop import Closed
+from swarm.loop import Boundary, Closed
 from swarm.market.auction import MarketSpec
 from swarm.market.negotiation import Answer, Call
 from swarm.market.record import Cleared, TickRecord
@@ -32,6 +33,7 @@ from swarm.post import Parcel
 from swarm.runtime.actors import HostActor, LearnerActor, MarketActor, OperatorActor
 from swarm.runtime.bargain import Bargain
 from swarm.runtime.exchange import Exchange, HostFacts, framed, trust_timings, unframed
+from swarm.runtime.kept import host_part, kept_loop, loop_of
 from swarm.runtime.packing import described
 from swarm.runtime.ray.calls import Started, actor_class, translated, wait
 from swarm.telemetry.caller import Sent
@@ -237,6 +239,30 @@ class RayEngine:
             "messages": self._exchange.messages(hosts),
             "trust": trust_timings(hosts, market),
         }
+
+    def capture(self, at: Boundary) -> dict[str, bytes]:
+        """The state of all parts between two ticks, by name."""
+        held = self._parts()
+        with translated():
+            states: list[bytes] = ray.get([part.capture.remote() for part in held.values()])
+            closed = at.closed
+            record = ray.get(closed.record) if self._by_reference else closed.record
+            notices = ray.get(closed.notices) if self._by_reference else list(closed.notices)
+        return dict(zip(held, states, strict=True)) | kept_loop(at, record, notices, self.bargain)
+
+    def restore(self, parts: Mapping[str, bytes]) -> Boundary:
+        """Stand where `capture` was called, in an engine as it was made."""
+        with translated():
+            ray.get([part.restore.remote(parts[name]) for name, part in self._parts().items()])
+            at, record, notices = loop_of(parts, self.bargain)
+            kept = ray.put(record) if self._by_reference else record
+        return replace(at, closed=replace(at.closed, notices=notices, record=kept))
+
+    def _parts(self) -> dict[str, Any]:
+        """Every actor by the name of its part in a checkpoint."""
+        held = {"market": self._market, "operator": self._operator}
+        held |= {host_part(index): actor for index, actor in enumerate(self._actors)}
+        return held if self._learner is None else {**held, "learner": self._learner}
 
     def processes(self) -> list[int]:
         """Process ids of the hosts on this machine."""
