@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.offline import get_plotlyjs
 from plotly.subplots import make_subplots
 
 from swarm.results.compare import Row
+from swarm.results.page import COLOURS, SYMBOLS, bullets, document, label, plot, table
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Told apart without colour vision: Okabe and Ito, Color Universal Design, 2008."""
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
-"""A shape for each policy beside its colour."""
 COLUMNS = 3
-STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto;
-  padding: 0 1rem; color: #1a1a1a; background: #fff; }
-table { border-collapse: collapse; margin: 0.5rem 0 1.5rem; }
-th, td { text-align: left; padding: 0.25rem 0.9rem 0.25rem 0; border-bottom: 1px solid #ddd;
-  font-variant-numeric: tabular-nums; vertical-align: top; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-"""
 
 Table = tuple[str, tuple[str, ...], list[tuple[str, ...]]]
 """Title, header, rows."""
@@ -49,9 +38,9 @@ def page(
         failures: a line for each run that failed.
     """
     measured = {name: each for name, each in summary["metrics"].items() if each["policies"]}
-    parts = [f"<h1>{escape(title)}</h1>", _list(facts)]
+    parts = [f"<h1>{escape(title)}</h1>", bullets(facts)]
     if failures:
-        parts += ["<h2>Failed</h2>", _list(failures)]
+        parts += ["<h2>Failed</h2>", bullets(failures)]
     if measured:
         parts += ["<h2>Every run</h2>", f"<p>{HOW_RUNS}</p>", _runs_plot(summary, measured, rows)]
         compared = [
@@ -60,18 +49,13 @@ def page(
         for other in dict.fromkeys(compared):
             parts += [_chances_plot(summary, measured, other)]
     for name, header, cells in tables:
-        parts += [f"<h2>{escape(name)}</h2>", _table(header, cells)]
+        parts += [f"<h2>{escape(name)}</h2>", table(header, cells)]
     meanings = [
         (metric["title"], metric["better"] or "-", metric["definition"])
         for metric in summary["metrics"].values()
     ]
-    parts += ["<h2>What the figures are</h2>", _table(("figure", "better", "meaning"), meanings)]
-    body = "\n".join(parts)
-    return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n"
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
-    )
+    parts += ["<h2>What the figures are</h2>", table(("figure", "better", "meaning"), meanings)]
+    return document(title, "\n".join(parts), "swarm compare")
 
 
 HOW_RUNS = (
@@ -101,7 +85,7 @@ def _runs_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], rows: Se
         place = {"row": at // COLUMNS + 1, "col": at % COLUMNS + 1}
         scale = 100.0 if metric["unit"] == "share" else 1.0
         for height, policy in enumerate(policies):
-            style = {"legendgroup": policy, "name": policy, "showlegend": False}
+            style = {"legendgroup": policy, "name": label(policy), "showlegend": False}
             looks = {"color": COLOURS[height % 7], "symbol": SYMBOLS[height % 7]}
             runs = [row for row in rows if row.policy == policy]
             known = [row for row in runs if row.figures[name] is not None]
@@ -125,12 +109,13 @@ def _runs_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], rows: Se
                 )
         figure.update_yaxes(
             tickvals=list(range(len(policies))),
-            ticktext=policies,
+            ticktext=[label(policy) for policy in policies],
             range=[len(policies) - 0.5, -0.5],
             showgrid=False,
             **place,
         )
-    return _drawn(figure, "runs", 80 + across * (95 + 45 * len(policies)))
+    height = 80 + across * (95 + 45 * len(policies))
+    return _drawn(figure, "runs", height, "Every run by figure and policy, as in the tables below.")
 
 
 def _chances_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], other: str) -> str:
@@ -149,7 +134,7 @@ def _chances_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], other
                 continue
             chance = entry[policy]["probability_of_improvement"]
             offset = 0.5 * (at + 0.5) / len(others) - 0.25
-            style = {"legendgroup": policy, "name": policy, "showlegend": height == 0}
+            style = {"legendgroup": policy, "name": label(policy), "showlegend": height == 0}
             figure.add_trace(_bar(chance["value"], chance, 1.0, height + offset, looks, style))
     figure.update_yaxes(
         tickvals=list(range(len(judged))),
@@ -161,7 +146,9 @@ def _chances_plot(summary: Mapping[str, Any], measured: Mapping[str, Any], other
     figure.add_vline(x=0.5, line={"color": "#555", "dash": "dash", "width": 1})
     head = f"<h2>Chance of improvement over {escape(other)}</h2>"
     name = f"chances-{summary['policies'].index(other)}"
-    drawn = _drawn(figure, name, 110 + len(judged) * (16 + 16 * len(others)))
+    height = 110 + len(judged) * (16 + 16 * len(others))
+    spoken = f"Chance of improvement over {other} by figure, as in the tables below."
+    drawn = _drawn(figure, name, height, spoken)
     return f"{head}\n<p>{HOW_CHANCES}</p>\n{drawn}"
 
 
@@ -201,7 +188,7 @@ def _titled(metric: Mapping[str, Any]) -> str:
     return f"<b>{metric['title']}</b>, {unit}<br><sup>{better[metric['better']]}</sup>"
 
 
-def _drawn(figure: Any, name: str, height: int) -> str:
+def _drawn(figure: Any, name: str, height: int, spoken: str) -> str:
     figure.update_layout(
         template="plotly_white",
         height=height,
@@ -211,19 +198,4 @@ def _drawn(figure: Any, name: str, height: int) -> str:
     )
     figure.update_xaxes(automargin=True, nticks=6)
     figure.update_yaxes(automargin=True, zeroline=False)
-    text: str = figure.to_html(
-        full_html=False, include_plotlyjs=False, div_id=name, config={"displaylogo": False}
-    )
-    return text
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows
-    )
-    return f"<table>\n<tr>{head}</tr>\n{body}</table>"
+    return plot(name, json.loads(figure.to_json()), spoken, least_px=720)
