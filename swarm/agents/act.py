@@ -132,13 +132,19 @@ def of_vehicle(
 
 
 def of_consumer(p: consumer.Parameters, s: consumer.State, view: View, share: ArrayLike) -> Float:
-    """Offers the share of its flexible load at its comfort price; catches up as the heuristic does.
+    """Puts off its flexible load in the dearest `share` of the hours that its window still has.
+
+    The price above which these hours lie is what it takes energy to be worth while it can wait
+    (`consumer.worth_per_mwh`). It puts off for that price, but never for less than its comfort
+    price, and catches up for less. Where load is shifted without loss, such a price is the best
+    policy there is: the multiplier of what is owed (Boyd and Vandenberghe, Convex Optimization,
+    2004, section 5.6). The quantile makes it alike in markets of any level.
 
     Args:
         p: n consumers.
         s: their state.
         view: what they see.
-        share: (n,) in [0, 1]; what is beyond is cut, NaN is none.
+        share: (n,) in [0, 1]; what is beyond is cut, NaN is 0.
 
     Returns:
         float64 (n, 4).
@@ -146,9 +152,8 @@ def of_consumer(p: consumer.Parameters, s: consumer.State, view: View, share: Ar
     Raises:
         ValueError: not one share for each consumer.
     """
-    action = consumer.heuristic(p, s, view)
-    action[:, 0] = _one_each("share", share, len(p.load_mw), 0.0)
-    return action
+    chosen = _one_each("share", share, len(p.load_mw), 0.0)
+    return consumer.at_worth(p, consumer.worth_per_mwh(p, s, view, chosen))
 
 
 def of_home(p: home.Parameters, power: ArrayLike, share: ArrayLike, median_per_mwh: float) -> Float:

@@ -16,7 +16,7 @@ import numpy as np
 from swarm.agents.device import Device, no_device
 from swarm.agents.reserve import ReserveShape, by_direction, split
 from swarm.agents.view import Interval, View, noisy, price_points, watts
-from swarm.market.orders import BUY, SELL
+from swarm.market.orders import BUY, MILLI_PER_UNIT, SELL
 from swarm.messages import Float, Int, Meters, Response, no_meters
 from swarm.scenario.roster import Roster
 from swarm.trust.rules import Use
@@ -83,6 +83,36 @@ def heuristic(p: Parameters, s: State, view: View) -> Float:
     n = len(p.load_mw)
     catch_up = np.minimum(p.response_price_per_mwh, np.full(n, cheap))
     return np.column_stack([np.ones(n), p.response_price_per_mwh, np.ones(n), catch_up])
+
+
+def worth_per_mwh(p: Parameters, s: State, view: View, share: Float) -> Float:
+    """Price above which the dearest `share`, (n,), of the hours left of each window lie; (n,).
+
+    Hours left are those to the end of the window of what is owed, or of a window that begins now.
+    Where none of them is forecast, all known prices count; the comfort price where there is none.
+    """
+    forecast, known = view.signal.price_forecast, price_points(view.signal)
+    left = np.where(s.backlog_w > 0, s.hours_left, p.shift_window_hours)
+    hours = np.clip(np.ceil(left), 1, len(forecast)).astype(np.int64)
+    worth = p.response_price_per_mwh.copy()
+    for ahead in np.unique(hours):
+        points = np.sort(forecast[:ahead])[: np.isfinite(forecast[:ahead]).sum()]
+        points = points if len(points) else np.sort(known)
+        if len(points):
+            rows = hours == ahead
+            at = (1.0 - share[rows]) * (len(points) - 1)
+            worth[rows] = np.interp(at, np.arange(len(points)), points)
+    return worth
+
+
+def at_worth(p: Parameters, worth_per_mwh: Float) -> Float:
+    """The action that takes energy to be worth that much, (n,): puts off above, catches up below.
+
+    One price unit lies between the two, so that it does not trade with itself.
+    """
+    ones = np.ones(len(worth_per_mwh))
+    response = np.maximum(p.response_price_per_mwh, worth_per_mwh)
+    return np.column_stack([ones, response, ones, worth_per_mwh - 1 / MILLI_PER_UNIT])
 
 
 def random(p: Parameters, s: State, view: View) -> Float:

@@ -31,8 +31,10 @@ class Decision:
         scale: network -> (n,), money of a reward of 1 in this tick.
         reference_mwh: (n,), energy bought in the tick by an agent that does nothing of its own
             will; what it costs at the clearing price is none of the policy's doing.
-        held_mwh: (n,), energy held before the tick that could be sold.
+        held_mwh: (n,), energy held before the tick that could be sold; below zero: what was put off
+            and must be caught up.
         median_per_mwh: running median price.
+        cost_weight: share of the true cost that counts.
     """
 
     tick: int
@@ -42,6 +44,7 @@ class Decision:
     reference_mwh: Float
     held_mwh: Float
     median_per_mwh: float
+    cost_weight: float
 
 
 @dataclass
@@ -54,6 +57,9 @@ class _Page:
 
 class Diary:
     """Of the n agents of a shard. Decisions come in order of ticks, and so do settlements."""
+
+    STATE = ("_value_per_mwh", "_pages")
+    """See `swarm.snapshot`."""
 
     def __init__(self) -> None:
         self._value_per_mwh = float("nan")
@@ -111,7 +117,7 @@ def reward_money(
     nothing but the value of what is left (Ng, Harada and Russell, Policy invariance under reward
     transformations, ICML 1999).
     """
-    profit = (settled.received_micro - settled.cost_micro) / 1e6
+    profit = (settled.received_micro - decision.cost_weight * settled.cost_micro) / 1e6
     bound = np.nan_to_num(price_per_mwh) * decision.reference_mwh
     gained = np.nan_to_num(value_per_mwh) * (after.held_mwh - decision.held_mwh)
     money: Float = profit + bound + gained

@@ -31,14 +31,25 @@ Float32 = NDArray[np.float32]
 PRICE_SCALE = 50.0
 """Money per MWh that is a reward of 1 for a MW over an hour."""
 LEAST_SPREAD = 10.0
-"""The same of storages at least; above it the spread of the known prices, so that a day of dear
-hours does not outweigh all others."""
+"""The same of storages and consumers at least; above it the spread of the known prices, so that a
+day of dear hours does not outweigh all others."""
+
+_COST_WEIGHT = {"consumer": 0.0}
+"""Share of its true cost that a kind's reward counts; 1 for all others. A consumer's true cost is
+discomfort at its comfort price, and it never puts off load for less than that price. Counted once
+more, it would learn to shift load only between hours that differ by more than the comfort price."""
 
 
 class Trained:
     """Acts on learned weights; see `swarm.agents.policy.Learning`."""
 
     traits = Traits(stochastic=False, needs_training=True, has_memory=True)
+
+    @property
+    def STATE(self) -> tuple[str, ...]:
+        """See `swarm.snapshot`; what it acts with changes only where it learns."""
+        learns = ("_diary", "_weights") if self._explores is not None else ()
+        return ("_memory", "_settled", *learns)
 
     def __init__(self, kind: Any, parameters: Any) -> None:
         self._kind = next(name for name, module in KINDS.items() if module is kind)
@@ -61,6 +72,8 @@ class Trained:
                 raise RunError(f"policy 'trained' of {self._kind} has no weights {network!r}")
             self._weights[network] = dict(learned.weights[network])
         self._explores = learned.exploration
+        if self._explores is not None and self._diary is None:
+            self._diary = Diary()
 
     def act(self, state: Any, view: View) -> Float:
         """See `Policy`.
@@ -82,9 +95,7 @@ class Trained:
         given = {network: action for network, (action, _, _) in chosen.items()}
         action: Float = _ACTION[self._kind](self._parameters, state, view, given, median)
         memory.price_per_mwh = _PRICE[self._kind](action)
-        if told is not None:
-            if self._diary is None:
-                self._diary = Diary()
+        if self._diary is not None and told is not None:
             kept = {network: (raw, density) for network, (_, raw, density) in chosen.items()}
             decision = Decision(
                 tick=view.signal.tick,
@@ -92,7 +103,8 @@ class Trained:
                 chosen=kept,
                 scale=_scales(self._kind, self._parameters, view),
                 reference_mwh=_reference_mwh(self._kind, self._parameters, view),
-                held_mwh=_held_mwh(self._kind, self._parameters, state),
+                held_mwh=_held_mwh(self._kind, self._parameters, state, view.tick_hours),
+                cost_weight=_COST_WEIGHT.get(self._kind, 1.0),
                 median_per_mwh=median,
             )
             self._diary.decided(decision, view.signal.price_per_mwh)
@@ -143,8 +155,11 @@ def _choose(
 _HAS_CELLS = ("storage", "ev", "home")
 
 
-def _held_mwh(kind: str, p: Any, s: Any) -> Float:
-    """Energy above the floor that could be sold, (n,)."""
+def _held_mwh(kind: str, p: Any, s: Any, tick_hours: float) -> Float:
+    """Energy above the floor that could be sold, (n,); of consumers what is owed, below zero."""
+    if kind == "consumer":
+        owed: Float = s.backlog_w * (-tick_hours / 1e6)
+        return owed
     if kind not in _HAS_CELLS:
         return np.zeros(len(_size_mw(kind, p)))
     cells: Battery = p.battery
@@ -165,7 +180,7 @@ def _size_mw(kind: str, p: Any) -> Float:
 def _scales(kind: str, p: Any, view: View) -> dict[str, Float]:
     """Money that is a reward of 1, by network, (n,)."""
     per_mwh = PRICE_SCALE
-    if kind in _HAS_CELLS:
+    if kind in (*_HAS_CELLS, "consumer"):
         points = price_points(view.signal)
         spread = np.diff(np.quantile(points, (0.1, 0.9)))[0] if len(points) else 0.0
         per_mwh = max(LEAST_SPREAD, float(spread))

@@ -96,13 +96,49 @@ def test_without_a_known_price_a_battery_rests() -> None:
     np.testing.assert_array_equal(act.of_storage(p, [1.0, -1.0], np.nan), np.zeros((2, 4)))
 
 
-def test_a_consumer_offers_the_share_at_its_comfort_price() -> None:
-    asset = {"load_mw": 10, "flexible_mw": 4, "response_price_per_mwh": 120}
-    bench = Bench("consumer", [asset] * 3)
-    price, quantity = bench.offer(act.of_consumer(bench.p, bench.s, bench.view(), [0.0, 0.25, 1.0]))
-    np.testing.assert_array_equal(quantity[:, 2], [0, 1_000_000, 4_000_000])
-    np.testing.assert_array_equal(price[:, 2], 120.0)
-    np.testing.assert_array_equal(quantity[:, 0], 10_000_000)
+RISING = {
+    "price_forecast": np.append(np.arange(10.0, 19.0), np.full(15, 500.0)),
+    "price_history": np.full(24, 300.0),
+}
+"""10, 11, ... 18 in the nine hours to come."""
+LOAD = {"load_mw": 10, "flexible_mw": 4, "shift_window_hours": 9}
+
+
+@pytest.mark.parametrize(
+    ("share", "worth"), [(0.0, 18.0), (0.25, 16.0), (0.5, 14.0), (1.0, 10.0), (np.nan, 18.0)]
+)
+def test_a_consumer_puts_off_in_the_dearest_hours_of_its_window(share: float, worth: float) -> None:
+    """By hand: so many of the eight steps between nine hours lie above. Prices on 2 MWh that it
+    owes are of no matter: it asks that price for all it has, and catches up for a milli less."""
+    bench = Bench("consumer", [{**LOAD, "response_price_per_mwh": 5}])
+    bench.s.backlog_w[:], bench.s.hours_left[:] = 2_000_000, 9.0
+    action = act.of_consumer(bench.p, bench.s, bench.view(**RISING), [share])
+    price, quantity = bench.offer(action)
+    assert quantity[0].tolist() == [10_000_000, 2_000_000, 4_000_000]
+    np.testing.assert_allclose(price[0], [CAP, worth - 0.001, worth], atol=1e-9)
+
+
+def test_a_consumer_asks_at_least_its_comfort_price() -> None:
+    bench = Bench("consumer", [{**LOAD, "response_price_per_mwh": 120}])
+    action = act.of_consumer(bench.p, bench.s, bench.view(**RISING), [0.5])
+    np.testing.assert_allclose(action, [[1.0, 120.0, 1.0, 13.999]])
+
+
+def test_a_consumer_looks_no_further_than_to_the_end_of_its_window() -> None:
+    """Three hours are left for what it owes, and 10, 11, 12 is what they cost."""
+    bench = Bench("consumer", [{**LOAD, "response_price_per_mwh": 5}])
+    bench.s.backlog_w[:], bench.s.hours_left[:] = 2_000_000, 2.5
+    action = act.of_consumer(bench.p, bench.s, bench.view(**RISING), [0.5])
+    np.testing.assert_allclose(action, [[1.0, 11.0, 1.0, 10.999]])
+
+
+def test_a_consumer_without_a_forecast_takes_the_prices_it_knows() -> None:
+    bench = Bench("consumer", [{**LOAD, "response_price_per_mwh": 5}])
+    unknown = np.full(24, np.nan)
+    for history, worth in ((np.arange(24.0), 11.5), (unknown, 5.0)):
+        view = bench.view(price_forecast=unknown, price_history=history)
+        action = act.of_consumer(bench.p, bench.s, view, [0.5])
+        np.testing.assert_allclose(action, [[1.0, max(worth, 5.0), 1.0, worth - 0.001]])
 
 
 def test_a_home_puts_off_charging() -> None:

@@ -93,24 +93,25 @@ LOAD = {
     "shift_window_hours": 6,
     "load_noise": 0,
 }
-RESPONDS, BUYS = ({"consumer": always("consumer", x)} for x in (20.0, -20.0))
+SHIFTS = {"consumer": always("consumer", 0.0)}
 
 
 def test_a_consumer_answers_for_what_it_puts_off_and_not_for_its_load() -> None:
-    """3 MWh at the price of their own tick are bought whatever it does; 1 stands for 1 MWh at 50.
+    """3 MWh at the price of their own tick are bought whatever it does; 1 stands for 1 MWh at 10.
 
     Prices differ in every tick, so that money of one with the price of another would show.
     """
     ticks = [
-        Tick(30, [-90.0]),
-        # Buys 3, sells 1; doing without costs it 90.
-        Tick(110, [-330.0 + 110.0], policy=RESPONDS),
+        # Offers to sell 1, too dear for now.
+        Tick(30, [-90.0], lambda orders: [3_000_000, 0]),
+        # Buys 3, sells 1 for more than the 90 at which it is glad to; it owes 1 MWh, worth 40.
+        Tick(110, [-330.0 + 110.0]),
         # Catches up.
-        Tick(50, [-200.0], policy=BUYS),
-        Tick(20, [-60.0]),
+        Tick(50, [-200.0], lambda orders: [3_000_000, 1_000_000, 0]),
+        Tick(20, [-60.0], lambda orders: [3_000_000, 0]),
     ]
-    found = rewards(learner("consumer", [LOAD], BUYS), ticks, "consumer")
-    np.testing.assert_allclose(found[:, 0], np.array([0, 110 - 90, -50, 0]) / 50, atol=1e-6)
+    found = rewards(learner("consumer", [LOAD], SHIFTS), ticks, "consumer")
+    np.testing.assert_allclose(found[:, 0], np.array([0, 110 - 40, 40 - 50, 0]) / 10, atol=1e-6)
 
 
 def test_two_networks_of_a_home_share_what_it_earned() -> None:
@@ -141,9 +142,9 @@ def test_a_reward_is_cut_at_ten() -> None:
 def test_before_any_price_is_known_energy_and_load_have_no_value() -> None:
     unknown = dict.fromkeys(("price_forecast", "price_history"), np.full(24, np.nan))
     # Prices are squeezed into observations; nothing of them may be NaN.
-    shard = learner("consumer", [LOAD], BUYS)
+    shard = learner("consumer", [LOAD], SHIFTS)
     found = rewards(shard, [Tick(NAN, [-25.0]), Tick(NAN, [0.0])], "consumer", **unknown)
-    np.testing.assert_allclose(found[:, 0], [-0.5, 0], atol=1e-6)
+    np.testing.assert_allclose(found[:, 0], [-2.5, 0], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["storage", "ev"])

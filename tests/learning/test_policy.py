@@ -12,11 +12,12 @@ from scipy.stats import norm
 
 from swarm.agents.act import LEVELS
 from swarm.agents.policy import Exploration, Learned
-from swarm.agents.shard import Shard, ShardSpec, cut
+from swarm.agents.shard import Shard, ShardSpec
 from swarm.errors import RunError
 from swarm.learning.networks import Weights
 from swarm.market.orders import BUY, SELL
 from swarm.messages import NOTHING, Orders
+from swarm.runtime.packing import cut
 from tests.agents.helpers import shard_spec, signal
 from tests.learning.lives import GREEDY, Tick, learner, live
 from tests.learning.sets import always, drawn, level
@@ -24,7 +25,12 @@ from tests.learning.sets import always, drawn, level
 PRICE, PRICE_NOW = 3, 4
 """Where observations hold the last clearing price, squeezed and against the known ones."""
 ASSETS: dict[str, dict[str, Any]] = {
-    "consumer": {"load_mw": 3, "flexible_mw": 1, "response_price_per_mwh": 90},
+    "consumer": {
+        "load_mw": 3,
+        "flexible_mw": 1,
+        "response_price_per_mwh": 90,
+        "shift_window_hours": 4,
+    },
     "ev": {"vehicle_to_grid": True, "arrival_hour": 1, "departure_hour": 0},
     "generator": {"capacity_mw": 10, "min_output_mw": 0, "start_cost": 0},
     "home": {"load_mw": 2, "energy_mwh": 4, "power_mw": 2, "solar_mw": 0},
@@ -73,12 +79,20 @@ def test_a_home_puts_off_a_share_of_its_charging() -> None:
     assert orders.quantity.tolist() == [2_000_000, 1_000_000]
 
 
-@pytest.mark.parametrize(("output", "share"), [(-20.0, 0.0), (0.0, 0.5), (20.0, 1.0)])
-def test_a_consumer_offers_a_share_of_what_it_can_put_off(output: float, share: float) -> None:
-    orders = first_orders("consumer", {"consumer": always("consumer", output)})
-    sold = orders.quantity[orders.side == SELL]
-    assert sold.sum() == share * 1_000_000
+@pytest.mark.parametrize(("output", "price"), [(-20.0, 123.0), (0.0, 121.5), (20.0, 120.0)])
+def test_a_consumer_asks_the_price_of_the_dearest_share_of_its_hours(
+    output: float, price: float
+) -> None:
+    """120 to 123 in the four hours of its window; all of them are dearer than its comfort price."""
+    shard = learner("consumer", [ASSETS["consumer"]], {"consumer": always("consumer", output)})
+    ahead = {"price_forecast": np.arange(120.0, 144.0)}
+    orders = shard.step(signal(0, **ahead), NOTHING, NOTHING).orders
     assert orders.quantity[orders.side == BUY].tolist() == [3_000_000]
+    sold = orders.side == SELL
+    assert (orders.quantity[sold].tolist(), orders.price[sold].tolist()) == (
+        [1_000_000],
+        [price * 1000],
+    )
 
 
 def several(kind: str, n: int, first: int = 30) -> ShardSpec:

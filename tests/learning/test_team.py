@@ -103,7 +103,8 @@ def test_worlds_lie_side_by_side_and_end_where_they_end() -> None:
         held["storage/storage.rollout.cut"][:, :2].all(axis=(0, 2)), [False, True]
     )
     assert not held["storage/storage.rollout.terminated"].any()
-    assert figures == {"reward/storage": pytest.approx(rewards.mean(), rel=1e-6)}
+    assert figures["reward/storage"] == pytest.approx(rewards.mean(), rel=1e-6)
+    assert not any(name.startswith("loss") for name in figures)
     team.learn([lived(member, 1, world) for world in range(2)], last=False)
     assert not team.state()["storage/storage.rollout.cut"][:, 2].any()
 
@@ -113,7 +114,10 @@ def test_whoever_lived_through_nothing_learns_nothing() -> None:
     before = team.state()
     assert team.learn([{}], last=False) == {}
     assert_identical(before, team.state())
-    assert team.learn([lived(MEMBERS[:1], 3)], last=False).keys() == {"reward/consumer"}
+    assert team.learn([lived(MEMBERS[:1], 3)], last=False).keys() == {
+        "reward/consumer",
+        "replay/consumer",
+    }
     assert team.ticks == 3
 
 
