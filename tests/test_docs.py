@@ -17,6 +17,9 @@ PAGES = ["README.md", *sorted(f"docs/{page.name}" for page in (ROOT / "docs").gl
 SETS_UP = ("python3 -m venv", "source ")
 LONG = ("python -m pytest", "HYPOTHESIS_PROFILE", "python benchmarks/")
 ELSEWHERE = "--address"
+STAYS = ("prometheus ", "docker ")
+"""What runs until somebody stops it. `tests/configs` starts this Prometheus and asks it; tests have
+no container engine, so there it checks what such an engine reads."""
 DAYS = ("normal_day", "price_spike", "renewable_heavy", "rts_gmlc", "solar_surplus")
 SHORT = dict.fromkeys(DAYS, "--ticks 12") | {
     "emergency": "--set start=2025-06-18T18:20:00+02:00 --ticks 5",
@@ -31,7 +34,7 @@ def commands(*, long: bool) -> list[str]:
         if page == "docs/cluster.md":
             continue
         for line in shown(page):
-            skipped = line.startswith(SETS_UP) or ELSEWHERE in line
+            skipped = line.startswith((*SETS_UP, *STAYS)) or ELSEWHERE in line
             if not skipped and line.startswith(LONG) is long:
                 found.append(line)
     # A command that two pages show runs once.
@@ -43,7 +46,7 @@ def shortened(command: str) -> str:
     found = re.match(r"swarm (?:run|compare) --scenario (\w+)", command)
     if found is None or "--out" in command or found[1] not in SHORT:
         return command
-    return f"{re.sub(r' --ticks [0-9]+', '', command)} {SHORT[found[1]]}"
+    return f"{re.sub(r' --(?:ticks|pace|hold) [0-9]+', '', command)} {SHORT[found[1]]}"
 
 
 @pytest.fixture(scope="module")
