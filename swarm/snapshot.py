@@ -98,6 +98,13 @@ def restore(target: Any, tree: Any) -> Any:
     Raises:
         SnapshotError: the tree is of something else.
     """
+    try:
+        return _restored(target, tree)
+    except (KeyError, ValueError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise SnapshotError(f"a checkpoint that is not well formed: {error!r}") from error
+
+
+def _restored(target: Any, tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     if "$state" in tree:
@@ -107,19 +114,19 @@ def restore(target: Any, tree: Any) -> Any:
         if tree["of"] != _name(type(target)) or set(state) != set(target.STATE):
             raise SnapshotError(f"a checkpoint of {tree['of']} does not fit {_name(type(target))}")
         for name, part in state.items():
-            setattr(target, name, restore(getattr(target, name, None), part))
+            setattr(target, name, _restored(getattr(target, name, None), part))
         return target
     if "$dict" in tree:
         held = target if isinstance(target, Mapping) else {}
-        pairs = [(restore(None, key), part) for key, part in tree["items"]]
-        found = {key: restore(held.get(key), part) for key, part in pairs}
+        pairs = [(_restored(None, key), part) for key, part in tree["items"]]
+        found = {key: _restored(held.get(key), part) for key, part in pairs}
         return Counter(found) if tree["$dict"] == "Counter" else found
     for name, make in _CONTAINERS.items():
         if f"${name}" in tree:
             parts = tree[f"${name}"]
             same = isinstance(target, (list, tuple)) and len(target) == len(parts)
             targets = list(target) if same else [None] * len(parts)
-            return make(restore(old, part) for old, part in zip(targets, parts, strict=True))
+            return make(_restored(old, part) for old, part in zip(targets, parts, strict=True))
     return _value(tree)
 
 
@@ -132,10 +139,10 @@ def _value(tree: dict[str, Any]) -> Any:
         return tree["value"][0]
     if "$objects" in tree:
         flat = np.empty(len(tree["$objects"]), dtype=object)
-        flat[:] = [restore(None, each) for each in tree["$objects"]]
+        flat[:] = [_restored(None, each) for each in tree["$objects"]]
         return flat.reshape(tree["shape"])
     if "$deque" in tree:
-        return deque((restore(None, each) for each in tree["$deque"]), tree["most"])
+        return deque((_restored(None, each) for each in tree["$deque"]), tree["most"])
     if "$enum" in tree:
         return _class(tree["$enum"], _ENUM)(tree["value"])
     if "$record" in tree:
@@ -144,7 +151,7 @@ def _value(tree: dict[str, Any]) -> Any:
         names = {each.name for each in fields(kind)} if record else set(kind.__struct_fields__)
         if set(tree["fields"]) != names:
             raise SnapshotError(f"a checkpoint of another version: {tree['$record']}")
-        values = {name: restore(None, part) for name, part in tree["fields"].items()}
+        values = {name: _restored(None, part) for name, part in tree["fields"].items()}
         if not record:
             return kind(**values)
         made = object.__new__(kind)
@@ -225,4 +232,7 @@ def unpack(data: bytes) -> Any:
             return [whole(each) for each in part]
         return part
 
-    return whole(tree)
+    try:
+        return whole(tree)
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        raise SnapshotError(f"not a snapshot: {error!r}") from None
