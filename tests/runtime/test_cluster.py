@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import run, shown
+import swarm
+from tests.commands import ROOT, run, shown
 
 COMMANDS = shown("docs/cluster.md")
 HEAD = next(line for line in COMMANDS if line.startswith("ray start"))
@@ -31,8 +34,13 @@ EXPORTS = {
         if line.startswith("export ")
     )
 }
-RUNS = [line for line in COMMANDS if line.startswith(("swarm", "ray job"))]
+RUNS = [line for line in COMMANDS if "swarm run" in line and line.startswith(("swarm", "ray job"))]
 RUNS += [line for line in shown("README.md") if "--address" in line]
+STOP = next(line for line in COMMANDS if line.startswith("ray job stop"))
+ASK = next(line for line in COMMANDS if "request_resources" in line)
+BENCHMARKS = [line for line in COMMANDS if line.startswith("python benchmarks/")]
+ABSENT = ("docker ", "ray up ", "ray exec ", "ray rsync-down ", "ray down ", "kubectl ")
+"""What needs machines, a container engine or Kubernetes. `tests/configs` checks the files."""
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +60,51 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[
     while run(ready, home, **environment).returncode != 0 and time.monotonic() < deadline:
         time.sleep(1)
     yield home, environment
-    started.kill()
-    # `ray stop` would end every Ray of this user, that of the other tests too.
+    _end(started)
+    # Workers are in groups of their own; `ray stop` would end every Ray of this user.
     subprocess.run(["pkill", "-9", "-f", str(scratch)], check=False)
-    started.wait(30)
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a node in the background."""
+def _start(command: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    """Start a node in the background; returns when it has joined."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.Popen(
+    node = subprocess.Popen(
         ["bash", "-c", f"exec {command} --block --disable-usage-stats"],
-        env={**os.environ, **environment, "PATH": path},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        env={**os.environ, **environment, "PATH": path, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         start_new_session=True,
     )
+    assert node.stdout is not None
+    said = ""
+    for line in node.stdout:
+        said += line
+        if "Ray runtime started" in line:
+            return node
+    raise AssertionError(said)
+
+
+def _end(node: subprocess.Popen[str]) -> None:
+    """End a node with its agents, which would stay for a minute."""
+    os.killpg(node.pid, signal.SIGKILL)
+    node.wait(30)
+
+
+def test_every_shown_command_is_run_or_names_why_not() -> None:
+    known = (HEAD, TOKEN, STOP, ASK, *RUNS, *BENCHMARKS)
+    for line in COMMANDS:
+        assert line in known or line.startswith(("export ", *ABSENT)), line
+        for path in re.findall(r"configs/ray/\S+", line):
+            assert (ROOT / path).is_file(), path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", BENCHMARKS)
+def test_shown_benchmark_works(command: str) -> None:
+    done = run(f"{command} --ticks 2", ROOT)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("command", RUNS)
@@ -89,20 +125,39 @@ def test_a_failing_run_fails_its_job(head: tuple[Path, dict[str, str]]) -> None:
     assert "exit code 2" in done.stdout + done.stderr
 
 
-def test_hosts_spread_over_the_nodes(head: tuple[Path, dict[str, str]]) -> None:
+def test_a_stopped_job_leaves_what_it_wrote(head: tuple[Path, dict[str, str]]) -> None:
     home, environment = head
-    second = _start("ray start --address=127.0.0.1:6379 --num-cpus=2", environment)
+    out = home / "stopped"
+    submit = "ray job submit --address http://127.0.0.1:8265 --submission-id stopped --no-wait --"
+    asked = f"{submit} swarm run --scenario price_spike --pace 0.2 --out {out}"
+    done = run(asked, home, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    # While it starts: the other command that is no run.
+    done = run(ASK, home, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
     deadline = time.monotonic() + 60
-    nodes = "import ray; ray.init('auto', logging_level='ERROR'); print(len(ray.nodes()))"
-    while time.monotonic() < deadline:
-        if run(f'{sys.executable} -c "{nodes}"', home, **environment).stdout.strip() == "2":
-            break
-    done = run(
-        "swarm run --scenario price_spike --address auto --agents-per-actor 25 --ticks 2 --json",
-        home,
-        **environment,
-    )
-    second.kill()
-    assert done.returncode == 0, done.stderr
-    folder = home / json.loads(done.stdout)["run_dir"]
-    assert json.loads((folder / "manifest.json").read_text())["nodes"] == 2
+    while not list(out.glob("*/audit.log")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    done = run(STOP.replace("JOB", "stopped"), home, **environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [folder] = out.iterdir()
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["status"], manifest["error"].split(":")[0]) == ("failed", "SystemExit")
+    assert (folder / "scenario.resolved.yaml").exists()
+
+
+def test_three_nodes_give_the_same_bytes(head: tuple[Path, dict[str, str]]) -> None:
+    home, environment = head
+    joining = "ray start --address=127.0.0.1:6379 --num-cpus=2"
+    # One after the other: two that start at once may take the same socket.
+    others = [_start(joining, environment) for _ in range(2)]
+    asked = "swarm run --scenario price_spike --ticks 3 --json"
+    spread = run(f"{asked} --address auto --agents-per-actor 25", home, **environment)
+    for other in others:
+        _end(other)
+    assert spread.returncode == 0, spread.stderr
+    told = json.loads(spread.stdout)
+    manifest = json.loads((home / told["run_dir"] / "manifest.json").read_text())
+    assert (manifest["nodes"], manifest["hosts"]) == (3, 4)
+    inline = swarm.run("price_spike", ticks=3, engine="inline", out=None)
+    assert told["digest"] == inline.digest
