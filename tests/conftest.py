@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 PROFILES = {"quick": 50, "default": 200, "thorough": 20_000}
@@ -29,3 +30,13 @@ for name, examples in PROFILES.items():
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 pytest_plugins = ["tests.ray_fixture"]
+
+ON_RAY = ("test_cluster.py", "test_docs.py", "test_interrupt.py")
+"""Files whose tests start a Ray of their own."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One of the two processes runs all tests that need Ray, in their order: one start, one Ray."""
+    for item in items:
+        if "ray_cluster" in getattr(item, "fixturenames", ()) or item.path.name in ON_RAY:
+            item.add_marker(pytest.mark.xdist_group("ray"))
