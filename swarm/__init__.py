@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from swarm.results.run import Run, read_run
+    from swarm.runtime.resume import resume
     from swarm.runtime.session import run
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "read_run", "run"]
+__all__ = ["Run", "__version__", "read_run", "resume", "run"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from swarm.runtime.session import run
 
         return run
+    if name == "resume":
+        from swarm.runtime.resume import resume
+
+        return resume
     if name in ("Run", "read_run"):
         from swarm.results import run as module
 

@@ -148,7 +148,7 @@ def read_run(run_dir: str | Path, *, unfinished: bool = False) -> Run:
             raise UsageError(
                 f"{folder}: this run is not finished (status {status!r}), so its tables are not "
                 "complete; what was written can still be read with "
-                "swarm.read_run(..., unfinished=True), or run it again"
+                f"swarm.read_run(..., unfinished=True), or it goes on with: swarm resume {folder}"
             )
         return Run(folder, manifest, {}, {}, digest_folder(folder))
     digest = _verify(folder, manifest)

@@ -200,7 +200,8 @@ def simulate(
         if learned is not None:
             learned.finish(folder, results.metrics)
         wall = prepared.seconds + time.perf_counter() - begin
-        timings = timings_of(phases, wall, scenario.ticks, ready.agents)
+        ticked = scenario.ticks if since is None else max(0, scenario.ticks - since.tick - 1)
+        timings = timings_of(phases, wall, ticked, ready.agents)
         timings["alerts"] = alert_timings(engine.alert_seconds)
         timings["negotiation"] = negotiation_timings(engine.bargain)
         timings["checkpoints"] = None if keeper is None else keeper.timings(wall)

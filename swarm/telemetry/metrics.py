@@ -15,7 +15,7 @@ ROUND_SECONDS = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 RESPONSE_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 30.0)
 SUPPLY_PRICES = (0, 20, 40, 60, 80, 100, 150, 200, 300, 500, 1000, 5000)
 """Prices per MWh at which the supply curve is told."""
-PHASES = ("step", "clear", "alert", "write", "learn")
+PHASES = ("step", "clear", "alert", "write", "learn", "checkpoint")
 """Of a tick, as the driver waits for them; market and operator work within `clear`."""
 
 
