@@ -128,7 +128,7 @@ LESSONS = (
     Lesson(
         "storage_alone",
         ("storage",),
-        16,
+        24,
         8,
         ("ticks=576", *WEAR),
         measured=True,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from swarm.cli.run import shown, tell
-from swarm.cli.watched import watched, watched_options
+from swarm.cli.watched import told_options, watched, watched_options
 
 
 @click.command("resume")
@@ -19,17 +19,8 @@ from swarm.cli.watched import watched, watched_options
     help="Where agents run; by default as the run was started. The results are the same bytes.",
 )
 @click.option("--address", metavar="ADDRESS", help="A running Ray cluster, e.g. auto.")
-@click.option("--watch", is_flag=True, help="Show a live dashboard of the run.")
 @watched_options
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of what is told on stderr.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@told_options
 def command(
     run_dir: Path,
     engine: Any,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from swarm.cli.watched import watched, watched_options
+from swarm.cli.watched import told_options, watched, watched_options
 
 if TYPE_CHECKING:
     from swarm.cli.log import JsonLog
@@ -87,7 +87,6 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     metavar="FOLDER",
     help="Sign with keys made by `swarm keys` instead of ones derived from the seed.",
 )
-@click.option("--watch", is_flag=True, help="Show a live dashboard of the run.")
 @click.option(
     "--shadow",
     is_flag=True,
@@ -101,15 +100,7 @@ class _PerActor(click.ParamType):  # type: ignore[type-arg]
     "the run, 0: none.",
 )
 @watched_options
-@click.option(
-    "--log-format",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Of what is told on stderr.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout.")
-@click.option("--quiet", is_flag=True, help="No progress and no summary.")
+@told_options
 def command(
     scenario: str,
     data: Path | None,

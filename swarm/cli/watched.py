@@ -1,4 +1,4 @@
-"""Options of a command whose run can be watched from outside."""
+"""Options of commands that run something: how it is watched from outside, and what it tells."""
 
 from __future__ import annotations
 
@@ -40,6 +40,26 @@ _OPTIONS = (
         "--hold", default=0.0, metavar="SECONDS", help="Serve metrics for so long after the end."
     ),
 )
+
+_TOLD = (
+    click.option("--watch", is_flag=True, help="Show a live dashboard of the run."),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="Of what is told on stderr.",
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout."),
+    click.option("--quiet", is_flag=True, help="No progress and no summary."),
+)
+
+
+def told_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds what a run tells, and how, to a command."""
+    for option in reversed(_TOLD):
+        command = option(command)
+    return command
 
 
 def watched_options(command: Callable[..., Any]) -> Callable[..., Any]:
