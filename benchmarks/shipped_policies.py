@@ -104,7 +104,7 @@ PATIENT = {
 }
 """Load that is put off is caught up hours later. The dear `saturation` holds shares near one half,
 the median of the window, where nothing is learned to the contrary."""
-SPIKE_SHARE = 0.25
+SPIKE_SHARE = 0.6
 """Of the built-in worlds that have a price spike."""
 SPIKES = tuple(
     f"{{type: price_spike, at: '{at}', duration_minutes: {minutes}, price_per_mwh: {price}, "
@@ -128,7 +128,7 @@ LESSONS = (
     Lesson(
         "storage_alone",
         ("storage",),
-        24,
+        16,
         8,
         ("ticks=576", *WEAR),
         measured=True,

@@ -1,11 +1,12 @@
-"""What watching a run costs: seconds of its ticks with metrics and traces over those without.
+"""What watching a run costs: its ticks with metrics and traces over those without.
 
     python benchmarks/telemetry.py [--engine inline] [--scenario price_spike] [--ticks 288]
         [--repeat 5] [--json FILE]
 
-Every repetition runs each mode once, in an order that turns, and gives one ratio per mode, so that
-a machine that slows down slows down all of them. Traces go by OTLP over HTTP to a receiver in a
-process of its own that only answers.
+Every repetition runs each mode once, in an order that turns, and gives a ratio per mode. Shown are
+ratios of seconds of this process's CPU, which a busy machine moves less than the clock, and of the
+clock. A run of one tick is taken off both: what comes before the ticks. With Ray only the clock
+says all. Traces go by OTLP over HTTP to a receiver in a process of its own that only answers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,8 +32,6 @@ MODES = {
     "traces 10 %": Watched(traced_ratio=0.1),
     "traces 100 %": Watched(traced_ratio=1.0),
 }
-BEFORE = ("prepare", "start")
-"""Phases before the first tick."""
 
 
 class _Taker(BaseHTTPRequestHandler):
@@ -50,10 +50,11 @@ def _serve(ports: Any) -> None:
     server.serve_forever()
 
 
-def ticking(timings: dict[str, Any]) -> float:
-    """Seconds from the first tick to the last table."""
-    by_phase = timings["seconds_by_phase"]
-    return float(timings["wall_seconds"] - sum(by_phase[phase] for phase in BEFORE))
+def spent(watched: Watched, ticks: int, scenario: str, engine: Any) -> np.ndarray:
+    """Seconds of this process's CPU and of the clock that a run takes, (2,)."""
+    begin = time.process_time(), time.perf_counter()
+    swarm.run(scenario, ticks=ticks, engine=engine, out=None, watched=watched)
+    return np.array([time.process_time() - begin[0], time.perf_counter() - begin[1]])
 
 
 @click.command()
@@ -69,23 +70,25 @@ def main(engine: Any, scenario: str, ticks: int, repeat: int, json_file: Path | 
     receiver = context.Process(target=_serve, args=(ports,), daemon=True)
     receiver.start()
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports.get()}"
-    seconds: dict[str, list[float]] = {mode: [] for mode in MODES}
-    for turn in range(-1, repeat):
+    before = np.median([spent(Watched(), 1, scenario, engine) for _ in range(4)], axis=0)
+    seconds: dict[str, list[np.ndarray]] = {mode: [] for mode in MODES}
+    for turn in range(repeat):
         order = list(MODES)[turn % len(MODES) :] + list(MODES)[: turn % len(MODES)]
         for mode in order:
-            run = swarm.run(scenario, ticks=ticks, engine=engine, out=None, watched=MODES[mode])
-            if turn >= 0:  # the first round warms up
-                seconds[mode].append(ticking(run.timings))
+            seconds[mode].append(spent(MODES[mode], ticks, scenario, engine) - before)
     receiver.terminate()
-    alone = np.array(seconds["alone"])
     found = {}
-    for mode, spent in seconds.items():
-        ratio = np.array(spent) / alone
+    for mode, each in seconds.items():
+        ratio = np.array(each) / np.array(seconds["alone"])
         found[mode] = {
-            "ms_per_tick": round(1000 * float(np.median(spent)) / ticks, 3),
-            "ratio": round(float(np.median(ratio)), 4),
-            "low": round(float(ratio.min()), 4),
-            "high": round(float(ratio.max()), 4),
+            f"{clock}_{name}": round(float(value), 4)
+            for at, clock in enumerate(("cpu", "clock"))
+            for name, value in (
+                ("ms_per_tick", 1000 * np.median(np.array(each)[:, at]) / ticks),
+                ("ratio", np.median(ratio[:, at])),
+                ("low", ratio[:, at].min()),
+                ("high", ratio[:, at].max()),
+            )
         }
         click.echo(
             f"{mode:14} " + "  ".join(f"{key} {value}" for key, value in found[mode].items())

@@ -100,6 +100,9 @@ def test_progress_is_told_which_run_is_which() -> None:
         def starting(self, ready: int, actors: int) -> None:
             heard.append("starting")
 
+        def traced(self, trace_id: str) -> None:
+            heard.append("traced")
+
         def tick(self, cleared: Any, operated: Any) -> None:
             """Is told every tick of both."""
 

@@ -163,11 +163,12 @@ def test_rewards_in_a_run_are_what_its_records_say() -> None:
     Consumers that put nothing off owe nothing for what they buy, as long as it is counted at the
     price of its own tick. Wind is paid for what it sells, 1 for its capacity over a tick at 50.
     """
+    patient = {"load_noise": 0, "response_price_per_mwh": 5000}
     scenario = town(
         ticks=20,
         world={"forecast": "perfect"},
         fleets=[
-            {"name": "loads", "kind": "consumer", "count": 3, "parameters": {"load_noise": 0}},
+            {"name": "loads", "kind": "consumer", "count": 3, "parameters": patient},
             {"name": "wind", "kind": "wind", "count": 2},
         ],
     )
