@@ -104,6 +104,11 @@ class Checkpoints:
         self.seconds.append(self._cost)
 
 
+def drop(folder: Path) -> None:
+    """Remove the checkpoints of a run that is finished; nobody goes on from them."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
 def kept_in(folder: Path) -> bool:
     """Whether a run's folder has a checkpoint to go on from."""
     return bool(_names(folder / FOLDER))

@@ -21,7 +21,7 @@ from swarm.results.folder import new_run_folder, write_json, write_text
 from swarm.results.run import Run, finished_run
 from swarm.results.writer import ResultWriter
 from swarm.runtime.audited import AuditedSink, audited, trust_section
-from swarm.runtime.checkpoint import Checkpoint, Checkpoints, inputs_of, kept_in, layout_of
+from swarm.runtime.checkpoint import Checkpoint, Checkpoints, drop, inputs_of, kept_in, layout_of
 from swarm.runtime.inline import InlineEngine
 from swarm.runtime.lessons import Lessons, learning
 from swarm.runtime.manifest import manifest_of, timings_of, true_to_the_end
@@ -211,6 +211,9 @@ def simulate(
         if folder is not None:
             write_json(folder / "metrics.json", results.metrics)
             write_json(folder / "timings.json", timings)
+    if folder is not None:
+        # Not before the manifest says that the run is finished.
+        drop(folder)
     log = audit.data() if audit is not None and folder is None else None
     return finished_run(folder, manifest, timings, results, log, baseline)
 

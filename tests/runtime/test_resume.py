@@ -89,6 +89,7 @@ def test_any_kind_of_run_goes_on_to_the_same_bytes(name: str, tmp_path: Path) ->
     assert_same(done, whole)
     assert done.manifest["status"] == "finished"
     assert "error" not in done.manifest
+    assert not (folder / FOLDER).exists(), "nobody goes on from these"
     assert done.manifest["resumed_after_ticks"] == [19]
     assert swarm.read_run(folder).digest == whole.digest
     if options.get("learn"):
