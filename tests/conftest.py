@@ -10,8 +10,8 @@ Where the variable CI is true, examples follow from the tests alone, so that a r
 from __future__ import annotations
 
 import os
+import signal
 
-import pytest
 from hypothesis import HealthCheck, settings
 
 PROFILES = {"quick": 50, "default": 200, "thorough": 20_000}
@@ -31,12 +31,6 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 pytest_plugins = ["tests.ray_fixture"]
 
-ON_RAY = ("test_cluster.py", "test_docs.py", "test_interrupt.py")
-"""Files whose tests start a Ray of their own."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One of the two processes runs all tests that need Ray, in their order: one start, one Ray."""
-    for item in items:
-        if "ray_cluster" in getattr(item, "fixturenames", ()) or item.path.name in ON_RAY:
-            item.add_marker(pytest.mark.xdist_group("ray"))
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background: what is tested is Ctrl-C as a person meets it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
