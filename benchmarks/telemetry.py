@@ -25,6 +25,8 @@ from machine import facts
 
 import swarm
 from swarm.runtime.telemetry import Watched
+from swarm.telemetry.caller import Below
+from swarm.telemetry.tracing import Tracing
 
 MODES = {
     "alone": Watched(),
@@ -57,6 +59,31 @@ def spent(watched: Watched, ticks: int, scenario: str, engine: Any) -> np.ndarra
     return np.array([time.process_time() - begin[0], time.perf_counter() - begin[1]])
 
 
+def traced_us(ratio: float, ticks: int = 2000) -> float:
+    """CPU of this process for the spans of a tick of one host, sending included, microseconds."""
+    tracing, below = Tracing(ratio, "run", {}), Below("host")
+    begin = time.process_time()
+    for tick in range(ticks):
+        tracing.begin_tick(tick)
+        tracing.begin("step")
+        with below.span("shard step", tracing.caller()):
+            pass
+        tracing.begin("write")
+        tracing.end("write")
+        tracing.end("step")
+        tracing.begin("clear")
+        with below.span("operate", tracing.caller()):
+            pass
+        with below.span("clear", tracing.caller()) as span:
+            below.past(span, "contract", (time.time_ns(), time.time_ns()))
+        tracing.end("clear")
+        tracing.end_tick()
+    tracing.finish()
+    tracing.spans.flush()
+    below.flush()
+    return 1e6 * (time.process_time() - begin) / ticks
+
+
 @click.command()
 @click.option("--engine", default="inline", show_default=True)
 @click.option("--scenario", default="price_spike", show_default=True)
@@ -70,6 +97,10 @@ def main(engine: Any, scenario: str, ticks: int, repeat: int, json_file: Path | 
     receiver = context.Process(target=_serve, args=(ports,), daemon=True)
     receiver.start()
     os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = f"http://127.0.0.1:{ports.get()}"
+    for ratio in (0.0, 0.1, 1.0):
+        click.echo(
+            f"spans alone, {ratio:4.0%} of the ticks  {traced_us(ratio):.1f} us of CPU a tick"
+        )
     before = np.median([spent(Watched(), 1, scenario, engine) for _ in range(4)], axis=0)
     seconds: dict[str, list[np.ndarray]] = {mode: [] for mode in MODES}
     for turn in range(repeat):
