@@ -21,9 +21,9 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /wheels
 RUN python -m pip install --no-cache-dir --extra-index-url "${TORCH_INDEX}" /wheels/*.whl
 RUN useradd --uid 10001 --create-home swarm \
-    && install --directory --owner=swarm --group=swarm /work /work/runs
+    && install --directory --owner=swarm --group=swarm /swarm /swarm/runs
 USER 10001
-WORKDIR /work
+WORKDIR /swarm
 ENV PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
 EXPOSE 9464
 # Healthy while a run serves its metrics: swarm run --metrics-host 0.0.0.0 --metrics-port 9464

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from common import steadiness
 from panels import BAD, GOOD, WARNING, Json, row, series, stat
-from promql import IN_BAND, NONE, ONE_IS_BAD, frequency, quantile
+from promql import NONE, ONE_IS_BAD, frequency, quantile
 
 VOLTAGE_BAND = ((0.95, "transparent"), (1.05, WARNING))
 """5 % around nominal, as `swarm_voltage_in_band_ratio` counts it."""
@@ -12,25 +13,7 @@ VOLTAGE_BAND = ((0.95, "transparent"), (1.05, WARNING))
 def stats() -> list[Json]:
     """The figures at the top."""
     return [
-        stat(
-            "Frequency",
-            "Frequency at the end of the last tick.",
-            ("swarm_frequency_hertz", ""),
-            "hertz",
-            decimals=3,
-        ),
-        stat(
-            "Frequency band",
-            "Whether all of the last tick was within 0.1 Hz of nominal.",
-            (IN_BAND, ""),
-            mapping={0: ("OUT OF BAND", BAD), 1: ("in band", GOOD)},
-        ),
-        stat(
-            "Emergency",
-            "Whether an emergency lasts.",
-            ("swarm_emergency_active", ""),
-            mapping={0: ("none", GOOD), 1: ("EMERGENCY", BAD)},
-        ),
+        *steadiness(),
         stat(
             "Emergencies",
             "Emergencies detected since the start.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from common import price
 from panels import BAD, WARNING, Json, bars, row, series, stat
 from promql import NONE, PER_MWH, quantile
 
@@ -9,13 +10,7 @@ from promql import NONE, PER_MWH, quantile
 def market() -> list[Json]:
     """Price, volume, merit order, concentration, negotiation."""
     return [
-        stat(
-            "Price",
-            "Last price of energy.",
-            ('swarm_price_per_mwh{market="energy"}', ""),
-            PER_MWH,
-            decimals=2,
-        ),
+        price(),
         stat(
             "Volume",
             "Energy market: traded in the last cleared tick.",

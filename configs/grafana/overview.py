@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from common import price, steadiness
 from panels import BAD, GOOD, WARNING, Json, row, series, stat
-from promql import IN_BAND, NONE, ONE_IS_BAD, PER_MWH, frequency
+from promql import NONE, ONE_IS_BAD, PER_MWH, frequency
 
 
 def overview() -> list[Json]:
@@ -41,32 +42,8 @@ def overview() -> list[Json]:
             ("sum(swarm_generation_watts)", ""),
             "watt",
         ),
-        stat(
-            "Price",
-            "Last price of energy.",
-            ('swarm_price_per_mwh{market="energy"}', ""),
-            PER_MWH,
-            decimals=2,
-        ),
-        stat(
-            "Frequency",
-            "Frequency at the end of the last tick.",
-            ("swarm_frequency_hertz", ""),
-            "hertz",
-            decimals=3,
-        ),
-        stat(
-            "Frequency band",
-            "Whether all of the last tick was within 0.1 Hz of nominal.",
-            (IN_BAND, ""),
-            mapping={0: ("OUT OF BAND", BAD), 1: ("in band", GOOD)},
-        ),
-        stat(
-            "Emergency",
-            "Whether an emergency lasts.",
-            ("swarm_emergency_active", ""),
-            mapping={0: ("none", GOOD), 1: ("EMERGENCY", BAD)},
-        ),
+        price(),
+        *steadiness(),
         stat(
             "Negotiations",
             "Answers of agents to called prices, each second of wall-clock time.",

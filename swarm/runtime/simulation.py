@@ -56,6 +56,7 @@ class Prepared:
 
 
 def prepare(scenario: Scenario, options: Options, progress: Progress) -> Prepared:
+    """Make a scenario's world and plan; UsageError where it cannot be run as the options say."""
     begin = time.perf_counter()
     world = build_world(scenario, options.data)
     agents = rosters(world.scenario)

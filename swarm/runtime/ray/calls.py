@@ -17,11 +17,13 @@ Started = Callable[[int, int], None]
 
 
 def actor_class(plain: type, lanes: Callable[[type], Any] = ray.remote, **options: Any) -> Any:
+    """The Ray class of a plain one; `lanes` makes it, `options` are Ray's."""
     remote = lanes(plain)
     return remote.options(**ACTOR_OPTIONS, **options, enable_task_events=False)
 
 
 def wait(refs: list[Any], started: Started) -> list[tuple[str, int]]:
+    """Wait for the actors, telling `started(ready, all)`; node and process id of each."""
     waiting = list(refs)
     started(0, len(refs))
     while waiting:
