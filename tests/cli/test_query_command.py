@@ -92,11 +92,11 @@ def test_what_duckdb_refuses_is_told_with_the_columns(
     folder: Path, capsys: Said, tmp_path: Path, sql: str, words: str
 ) -> None:
     file = tmp_path / "secret.csv"
-    file.write_text("secret\n42\n")
+    file.write_text("name\nhidden-word\n")
     code, out, err = called(capsys, "query", folder, sql.format(file=file))
     assert (code, out) == (2, "")
     assert words in err
-    assert "42" not in err
+    assert "hidden-word" not in err
     assert "  market: tick, price_milli_per_mwh, " in err
     assert "  registry: agent, id, fleet, kind" in err
 

@@ -107,21 +107,23 @@ def test_local_ray_listens_on_loopback_alone(ray_cluster: str) -> None:
     assert session is not None
     ours = [pid for pid, command in commands.items() if session[0] in command]
     assert len(ours) >= 2
-    inodes = {
-        os.readlink(link)
+    owners = {
+        os.readlink(link): commands[pid]
         for pid in ours
         for link in Path(f"/proc/{pid}/fd").glob("*")
         if link.is_symlink() and os.path.lexists(link)
     }
-    listening = []
+    listening = {}
     for table in ("tcp", "tcp6"):
         for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             fields = row.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                listening.append(fields[1].split(":")[0])
+            owner = owners.get(f"socket:[{fields[9]}]")
+            if fields[3] == "0A" and owner is not None:
+                listening[fields[1]] = owner
     assert listening
     loopback = {"0100007F", "0000000000000000FFFF00000100007F", "0" * 24 + "01000000"}
-    assert set(listening) <= loopback
+    wide = {at: owner for at, owner in listening.items() if at.split(":")[0] not in loopback}
+    assert not wide
 
 
 def test_local_ray_wants_its_token(ray_cluster: str) -> None:
