@@ -1,7 +1,7 @@
 """The file for `ray up`: checked by what Ray itself does to it before it starts a machine.
 
-Here, after the tests that start Ray: it reads its environment when it is first imported, and a Ray of
-our own must have read ours.
+Here, after the tests that start Ray: it reads its environment when it is first imported, and a Ray
+of our own must have read ours.
 """
 
 from __future__ import annotations
