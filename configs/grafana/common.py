@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from panels import BAD, GOOD, Json, stat
-from promql import IN_BAND, PER_MWH
+from promql import IN_BAND, NONE, ONE_IS_BAD, PER_MWH
 
 
 def price() -> Json:
@@ -40,3 +40,15 @@ def steadiness() -> list[Json]:
             mapping={0: ("none", GOOD), 1: ("EMERGENCY", BAD)},
         ),
     ]
+
+
+def unserved() -> Json:
+    """Energy that was not served."""
+    return stat(
+        "Unserved energy",
+        "Load that got no energy since the start.",
+        ("swarm_unserved_energy_joules_total", ""),
+        "joule",
+        steps=ONE_IS_BAD,
+        mapping=NONE,
+    )

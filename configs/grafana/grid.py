@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from common import steadiness
+from common import steadiness, unserved
 from panels import BAD, GOOD, WARNING, Json, row, series, stat
-from promql import NONE, ONE_IS_BAD, frequency, quantile
+from promql import NONE, frequency, quantile
 
 VOLTAGE_BAND = ((0.95, "transparent"), (1.05, WARNING))
 """5 % around nominal, as `swarm_voltage_in_band_ratio` counts it."""
@@ -21,14 +21,7 @@ def stats() -> list[Json]:
             steps=((1, WARNING),),
             mapping=NONE,
         ),
-        stat(
-            "Unserved energy",
-            "Load that got no energy since the start.",
-            ("swarm_unserved_energy_joules_total", ""),
-            "joule",
-            steps=ONE_IS_BAD,
-            mapping=NONE,
-        ),
+        unserved(),
         stat(
             "Lowest voltage",
             "Lowest voltage of the last tick, as a share of nominal; 95 % is the end of the band.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common import price, steadiness
+from common import price, steadiness, unserved
 from panels import BAD, GOOD, WARNING, Json, row, series, stat
 from promql import NONE, ONE_IS_BAD, PER_MWH, frequency
 
@@ -72,14 +72,7 @@ def overview() -> list[Json]:
             steps=ONE_IS_BAD,
             mapping=NONE,
         ),
-        stat(
-            "Unserved energy",
-            "Load that got no energy since the start.",
-            ("swarm_unserved_energy_joules_total", ""),
-            "joule",
-            steps=ONE_IS_BAD,
-            mapping=NONE,
-        ),
+        unserved(),
         stat(
             "Renewable share",
             "Share of renewable energy so far in generation and imports.",

@@ -161,4 +161,3 @@ METRICS: tuple[Metric, ...] = (
 """All of them. Those of a grid, a feeder, reserve or learning are there where the run has these."""
 BY_NAME = {metric.name: metric for metric in METRICS}
 FATES = ("sent", "delivered", "refused")
-ROLES = ("driver", "hosts")
